@@ -1,0 +1,55 @@
+# wal2kafka: change data capture from PostgreSQL to Kafka, inside the server.
+#
+#   make            both libraries
+#   make install    as root, into the server that PG_CONFIG names
+#   make test       all tests (see README)
+
+MODULE_big = wal2kafka_stream
+OBJS = \
+	kafka_bgworker.o \
+	decoder.o \
+	relation_map.o \
+	publication.o \
+	type_map.o \
+	avro_schema.o \
+	avro_encode.o \
+	envelope.o \
+	event.o \
+	event_serialize.o \
+	registry.o \
+	kafka_sink.o \
+	ack_tracker.o \
+	options.o \
+	snapshot.o \
+	sql_functions.o
+
+EXTENSION = wal2kafka
+DATA = wal2kafka--1.0.sql
+PGFILEDESC = "wal2kafka - decoder, encoder and Kafka worker"
+
+PG_CONFIG ?= pg_config
+PKG_CONFIG ?= pkg-config
+STREAM_PACKAGES = rdkafka avro-c libcurl jansson
+
+PG_CPPFLAGS = $(shell $(PKG_CONFIG) --cflags $(STREAM_PACKAGES))
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -Wno-clobbered -Wno-declaration-after-statement $(W2K_CFLAGS)
+SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(STREAM_PACKAGES)) -Wl,-Bsymbolic-functions
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# The libraries are plain C; LLVM bitcode would only slow the build down.
+override with_llvm = no
+
+all: preload
+install: preload-install
+clean: preload-clean
+
+.PHONY: preload preload-install preload-clean
+preload:
+	$(MAKE) -C preload PG_CONFIG='$(PG_CONFIG)' W2K_CFLAGS='$(W2K_CFLAGS)'
+preload-install: preload
+	$(MAKE) -C preload install PG_CONFIG='$(PG_CONFIG)' DESTDIR='$(DESTDIR)'
+preload-clean:
+	$(MAKE) -C preload clean PG_CONFIG='$(PG_CONFIG)'

@@ -1,0 +1,97 @@
+/*
+ * avro_encode.h
+ *		Avro's binary encoding (Apache Avro 1.11 specification, "Binary
+ *		encoding"), written straight into a growing buffer.
+ *
+ * The hot path.  Knows primitives, not relations or types; compiles into a
+ * plain test program (test/unit compares it with libavro).
+ *
+ * A buffer grows by avro_buffer_realloc, which the server sets to
+ * repalloc_huge() and a test program to realloc(); it is reset, not freed,
+ * between rows.
+ */
+#ifndef WAL2KAFKA_AVRO_ENCODE_H
+#define WAL2KAFKA_AVRO_ENCODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct AvroBuffer
+{
+	uint8_t    *data;
+	size_t		len;
+	size_t		size;			/* allocated */
+	void	   *(*grow) (void *data, size_t size);	/* does not return NULL */
+} AvroBuffer;
+
+extern void avro_buffer_enlarge(AvroBuffer *buf, size_t needed);
+
+static inline void
+avro_buffer_reserve(AvroBuffer *buf, size_t needed)
+{
+	if (buf->size - buf->len < needed)
+		avro_buffer_enlarge(buf, needed);
+}
+
+static inline void
+avro_put_raw(AvroBuffer *buf, const void *data, size_t len)
+{
+	avro_buffer_reserve(buf, len);
+	memcpy(buf->data + buf->len, data, len);
+	buf->len += len;
+}
+
+/* long and int: zig-zag, then 7 bits a byte, least significant first */
+static inline void
+avro_put_long(AvroBuffer *buf, int64_t value)
+{
+	uint64_t	n = ((uint64_t) value << 1) ^ (uint64_t) (value >> 63);
+	uint8_t    *p;
+
+	avro_buffer_reserve(buf, 10);
+	p = buf->data + buf->len;
+	while (n >= 0x80)
+	{
+		*p++ = (uint8_t) (n | 0x80);
+		n >>= 7;
+	}
+	*p++ = (uint8_t) n;
+	buf->len = p - buf->data;
+}
+
+#define avro_put_int(buf, value)	avro_put_long(buf, value)
+
+static inline void
+avro_put_boolean(AvroBuffer *buf, bool value)
+{
+	avro_buffer_reserve(buf, 1);
+	buf->data[buf->len++] = value ? 1 : 0;
+}
+
+/* bytes and string: length, then the bytes */
+static inline void
+avro_put_bytes(AvroBuffer *buf, const void *data, size_t len)
+{
+	avro_put_long(buf, (int64_t) len);
+	avro_put_raw(buf, data, len);
+}
+
+extern void avro_put_float(AvroBuffer *buf, float value);
+extern void avro_put_double(AvroBuffer *buf, double value);
+
+/*
+ * A decimal's bytes: length, then the minimal two's complement, big-endian,
+ * of the integer that PostgreSQL's base-10000 digits make after shifting to
+ * the given scale.  digits, weight and negative as in numeric.c: value = sum
+ * digits[i] * 10000^(weight - i).  Digits beyond the scale must be zero.
+ */
+extern void avro_put_decimal(AvroBuffer *buf, const int16_t *digits,
+							 int ndigits, int weight, bool negative,
+							 int scale);
+
+/* CRC-64-AVRO (specification, "Schema fingerprints") */
+extern uint64_t avro_fingerprint(const char *text, size_t len);
+
+#endif							/* WAL2KAFKA_AVRO_ENCODE_H */

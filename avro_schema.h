@@ -1,0 +1,59 @@
+/*
+ * avro_schema.h
+ *		Avro schema texts, as Debezium's records get them from Confluent's
+ *		AvroData (debezium-format.md, 3, 4, 10, 12, 13).
+ *
+ * The cold path: runs once for each version of a relation.
+ */
+#ifndef WAL2KAFKA_AVRO_SCHEMA_H
+#define WAL2KAFKA_AVRO_SCHEMA_H
+
+#include "postgres.h"
+
+#include "event.h"
+#include "type_map.h"
+
+/* One field of a key or row. */
+typedef struct SchemaField
+{
+	const char *name;			/* already adjusted */
+	const TypeEncoder *type;
+	bool		optional;		/* union with null */
+	const char *default_json;	/* NULL: none */
+} SchemaField;
+
+/*
+ * "Weird-Name $1" to what Kafka and Avro allow.  Palloc'd.
+ * avro_schema_topic_name: [A-Za-z0-9._-], 249 characters, no "." or "..".
+ * avro_schema_adjust_name: each part between dots a valid Avro name.
+ */
+extern char *avro_schema_topic_name(const char *raw);
+extern char *avro_schema_adjust_name(const char *name, NameAdjustment mode,
+									 bool keep_dots);
+
+/*
+ * The schemas of a table's topic.  namespace is the adjusted topic name.
+ * Filled in CurrentMemoryContext.  Each text is parsed by libavro before it
+ * is returned; a text that libavro refuses is an internal error.
+ * Raise ERRCODE_DUPLICATE_COLUMN when two field names became equal.
+ */
+extern void avro_schema_key(EventSchema *schema, const char *namespace,
+							const SchemaField *fields, int nfields);
+extern void avro_schema_envelope(EventSchema *schema, const char *namespace,
+								 const SchemaField *fields, int nfields);
+
+/* The schemas of logical decoding messages. */
+extern void avro_schema_message(EventSchema *key, EventSchema *value);
+
+/*
+ * The branch of the union that a value (or null) takes: an optional field
+ * with a default has [T, "null"], without one ["null", T].
+ */
+#define avro_schema_null_branch(field)	((field)->default_json ? 1 : 0)
+
+/*
+ * Parsing Canonical Form of a schema text (Avro specification); palloc'd.
+ */
+extern char *avro_schema_canonical_form(const char *text);
+
+#endif							/* WAL2KAFKA_AVRO_SCHEMA_H */

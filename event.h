@@ -1,0 +1,175 @@
+/*
+ * event.h
+ *		The one call between decoding and delivery.
+ *
+ * The plugin turns each change into an Event and hands it to the EventSink
+ * that is registered in this process.  The streaming worker and the snapshot
+ * register sinks of their own before they create a decoding context; where
+ * none is registered (pg_logical_slot_get_changes(), pg_recvlogical),
+ * event_serialize.c writes the event to the decoding context's output.
+ *
+ * Nothing here knows about Kafka, and nothing behind it knows about relations
+ * or types.
+ */
+#ifndef WAL2KAFKA_EVENT_H
+#define WAL2KAFKA_EVENT_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+
+/*
+ * What a sink may write in front of a key or value without moving it: five
+ * bytes of Confluent framing (magic byte, schema id), or ten of Avro's
+ * single-object encoding (two marker bytes, fingerprint).
+ */
+#define EVENT_HEADROOM	10
+
+/*
+ * Kinds of events.  event_kinds[] in event.c has one row for each, in this
+ * order.
+ */
+typedef enum EventKind
+{
+	EVENT_CREATE,
+	EVENT_UPDATE,
+	EVENT_DELETE,
+	EVENT_READ,					/* a row of a snapshot */
+	EVENT_TRUNCATE,
+	EVENT_MESSAGE,				/* pg_logical_emit_message() */
+	EVENT_TOMBSTONE,			/* null value that follows a delete */
+} EventKind;
+
+#define EVENT_KIND_COUNT	(EVENT_TOMBSTONE + 1)
+
+typedef struct EventKindInfo
+{
+	EventKind	kind;
+	const char *name;			/* for people: "insert", "update", ... */
+	const char *op;				/* the envelope's op; NULL: no envelope */
+} EventKindInfo;
+
+extern const EventKindInfo event_kinds[EVENT_KIND_COUNT];
+
+/*
+ * A schema of a key or value, immutable once built.  Lives as long as the
+ * EventTarget that has it.
+ */
+typedef struct EventSchema
+{
+	char	   *text;			/* JSON, NUL terminated; NULL: no schema, the
+								 * key (or value) is always null */
+	size_t		text_len;
+	char	   *full_name;		/* the record's full name, for the registry's
+								 * RecordNameStrategy */
+	uint64		fingerprint;	/* CRC-64-AVRO of the parsing canonical form */
+} EventSchema;
+
+/*
+ * Where events of one relation (or of one kind of message) go.
+ *
+ * Made by relation_map.c, one for each version of a relation's entry, and
+ * passed to the sink with every event.  A relation whose definition changed
+ * gets a new target; the sink hears of the old one's end by release().
+ */
+typedef struct EventTarget
+{
+	char	   *topic;			/* already sanitised */
+	char	   *schema_name;	/* of the table, as in the catalog; "" for
+								 * messages */
+	char	   *table_name;
+	Oid			relid;			/* InvalidOid for messages */
+	EventSchema key;
+	EventSchema value;
+	void	   *sink_data;		/* belongs to the sink; NULL until it sets it */
+} EventTarget;
+
+/*
+ * The transaction that an event belongs to; valid from the sink's begin() to
+ * its commit().
+ */
+typedef struct EventTransaction
+{
+	TransactionId xid;
+	XLogRecPtr	first_lsn;		/* first change */
+	XLogRecPtr	commit_lsn;		/* start of the commit record */
+	XLogRecPtr	end_lsn;		/* end of the commit record */
+	TimestampTz commit_time;
+} EventTransaction;
+
+/*
+ * Encoded bytes.  data NULL: Kafka's null.  Otherwise EVENT_HEADROOM writable
+ * bytes precede data.
+ */
+typedef struct EventBytes
+{
+	uint8	   *data;
+	size_t		len;
+} EventBytes;
+
+/*
+ * A record header.  The value is text, or a key struct rendered as JSON as
+ * Connect's SimpleHeaderConverter does.
+ */
+typedef struct EventHeader
+{
+	const char *name;
+	const char *value;
+	size_t		value_len;
+} EventHeader;
+
+#define EVENT_MAX_HEADERS	2
+
+/*
+ * One event.  Everything it points to is valid during emit() only.
+ */
+typedef struct Event
+{
+	EventKind	kind;
+	EventTarget *target;
+	const EventTransaction *txn;	/* NULL: snapshot row, or a message that
+									 * is not transactional */
+	uint64		index;			/* position in the transaction, from 0; counts
+								 * every emitted record, tombstones too */
+	XLogRecPtr	lsn;			/* start of the change's WAL record; snapshot:
+								 * the slot's consistent point */
+	TimestampTz time;			/* commit time; snapshot: its begin;
+								 * non-transactional message: now */
+	EventBytes	key;
+	EventBytes	value;
+	int			nheaders;
+	EventHeader headers[EVENT_MAX_HEADERS];
+	bool		no_identity;	/* UPDATE or DELETE whose replica identity
+								 * gave no key */
+} Event;
+
+/*
+ * Receiver of events.  All calls come from the decoding process's only
+ * thread, in its current transaction (if any), and may raise errors: the
+ * stream then stops and starts again from the slot.
+ */
+typedef struct EventSink EventSink;
+struct EventSink
+{
+	/* A transaction's first event follows.  Not called for empty ones. */
+	void		(*begin) (EventSink *sink, const EventTransaction *txn);
+
+	/*
+	 * Take one event.  May write into the headroom.  Blocks while the sink
+	 * has no room, answering interrupts.
+	 */
+	void		(*emit) (EventSink *sink, const Event *event);
+
+	/* All events of the transaction were emitted; begin() came before. */
+	void		(*commit) (EventSink *sink, const EventTransaction *txn);
+
+	/* The target is freed after this call. */
+	void		(*release) (EventSink *sink, EventTarget *target);
+};
+
+/*
+ * The sink of this process, or NULL.  Set it before a decoding context is
+ * created; never change it while one exists.
+ */
+extern EventSink *event_sink;
+
+#endif							/* WAL2KAFKA_EVENT_H */

@@ -1,0 +1,34 @@
+/*
+ * event_serialize.h
+ *		Events as text or as self-contained frames, for readers without
+ *		Kafka: pg_logical_slot_get_changes(), pg_recvlogical, peek().
+ */
+#ifndef WAL2KAFKA_EVENT_SERIALIZE_H
+#define WAL2KAFKA_EVENT_SERIALIZE_H
+
+#include "postgres.h"
+
+#include "event.h"
+#include "lib/stringinfo.h"
+
+/*
+ * One line of JSON: {"topic": ..., "key": ..., "value": ..., "headers": {...}}.
+ * Keys and values are transcoded from their Avro bytes by walking the schema.
+ */
+extern void event_serialize_json(StringInfo out, const Event *event);
+
+/*
+ * A frame for wal2kafka.decode(): magic "w2k", version, topic, schema texts,
+ * bytes, headers.  See event_serialize.c for the layout.
+ */
+extern void event_serialize_frame(StringInfo out, const Event *event);
+
+/*
+ * Avro bytes to JSON, by a schema text.  Strings as they are, bytes as
+ * base64 (decimals as numbers in text, Connect's logical types as their
+ * numbers), unions without a type wrapper.  Used for header values too.
+ */
+extern void event_serialize_datum(StringInfo out, const EventSchema *schema,
+								  const uint8 *data, size_t len);
+
+#endif							/* WAL2KAFKA_EVENT_SERIALIZE_H */

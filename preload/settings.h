@@ -1,0 +1,148 @@
+/*
+ * settings.h
+ *		Every setting of wal2kafka.
+ *
+ * settings.c has one table with one row a setting: name, type, where it
+ * lives, default, who may set it, and whether it is a plugin option too.
+ */
+#ifndef WAL2KAFKA_SETTINGS_H
+#define WAL2KAFKA_SETTINGS_H
+
+#include "utils/guc.h"
+
+/* wal2kafka.snapshot_mode; meaning as in Debezium */
+typedef enum SnapshotMode
+{
+	SNAPSHOT_INITIAL,			/* rows first, then changes */
+	SNAPSHOT_NO_DATA,			/* changes only */
+} SnapshotMode;
+
+/* wal2kafka.replica_identity_missing */
+typedef enum IdentityMissing
+{
+	IDENTITY_MISSING_FAIL,
+	IDENTITY_MISSING_WARN,
+	IDENTITY_MISSING_SKIP,
+} IdentityMissing;
+
+/* wal2kafka.key_subject_name_strategy, value_subject_name_strategy */
+typedef enum SubjectStrategy
+{
+	SUBJECT_TOPIC_NAME,			/* TopicNameStrategy: <topic>-key, -value */
+	SUBJECT_RECORD_NAME,		/* RecordNameStrategy */
+	SUBJECT_TOPIC_RECORD_NAME,	/* TopicRecordNameStrategy */
+} SubjectStrategy;
+
+/* wal2kafka.schema_name_adjustment_mode, field_name_adjustment_mode */
+typedef enum NameAdjustment
+{
+	NAME_ADJUST_AVRO,			/* what Avro forbids becomes _ */
+	NAME_ADJUST_AVRO_UNICODE,	/* ... _uXXXX */
+} NameAdjustment;
+
+/* wal2kafka.record_timestamp */
+typedef enum RecordTimestamp
+{
+	RECORD_TIMESTAMP_COMMIT,
+	RECORD_TIMESTAMP_SEND,
+} RecordTimestamp;
+
+/* wal2kafka.skipped_operations, a set of letters */
+#define SKIP_CREATE		0x01
+#define SKIP_UPDATE		0x02
+#define SKIP_DELETE		0x04
+#define SKIP_TRUNCATE	0x08
+
+/*
+ * Values of all settings.  The GUC machinery writes into the one global
+ * instance; strings belong to it and change only while a process reads its
+ * configuration.  The plugin works on a copy (see settings_copy()), to which
+ * plugin options are applied.
+ */
+typedef struct Settings
+{
+	/* which streams there are; launcher only */
+	char	   *streams;
+	int			max_streams;
+	bool		allow_superuser;
+
+	/* Kafka; never plugin options */
+	char	   *bootstrap_servers;
+	char	   *kafka_options;
+	char	   *kafka_options_file;
+	int			max_queue_size_in_bytes;	/* kB: GUC_UNIT_KB */
+	int			record_timestamp;	/* RecordTimestamp */
+	int			topic_partitions;
+	int			topic_replication_factor;	/* -1: the broker's default */
+	char	   *topic_config;
+	int			guardrail_collections_max;
+
+	/* schema registry; never plugin options */
+	char	   *schema_registry_url;
+	char	   *schema_registry_options;
+	char	   *schema_registry_options_file;
+	bool		auto_register_schemas;
+	bool		use_latest_version;
+	bool		normalize_schemas;
+	int			key_subject_name_strategy;	/* SubjectStrategy */
+	int			value_subject_name_strategy;
+
+	/* life of a stream */
+	char	   *slot_name;		/* empty: derived from the stream's name */
+	int			snapshot_mode;	/* SnapshotMode */
+	bool		adopt_topics;
+	bool		paused;
+	char	   *paused_until;	/* empty, or a timestamp with time zone */
+	int			async_flush_delay;	/* ms; -1: leave it to the WAL writer */
+
+	/* what events look like; plugin options too */
+	char	   *topic_prefix;	/* empty: the database's name */
+	char	   *publication_name;	/* list of identifiers; empty: all tables */
+	int			replica_identity_missing;	/* IdentityMissing */
+	bool		tombstones_on_delete;
+	char	   *skipped_operations; /* "t", "c,u", "none" */
+	char	   *unavailable_value_placeholder;
+	int			schema_name_adjustment_mode;	/* NameAdjustment */
+	int			field_name_adjustment_mode;
+} Settings;
+
+extern PGDLLEXPORT Settings wal2kafka_settings;
+
+/* Define all GUCs and reserve the prefix; called from _PG_init(). */
+extern void settings_define(void);
+
+/*
+ * A copy of the current values in the given context, strings included.
+ */
+extern PGDLLEXPORT Settings *settings_copy(MemoryContext cxt);
+
+/*
+ * Apply a plugin option to a copy.  Name is the setting's name without
+ * prefix.  Raises ERRCODE_INVALID_PARAMETER_VALUE for an unknown name, one
+ * that is no plugin option, or a wrong value (with the allowed ones in the
+ * hint).  The new string is allocated in CurrentMemoryContext.
+ */
+extern PGDLLEXPORT void settings_apply_option(Settings *copy, const char *name,
+											  const char *value);
+
+/* skipped_operations as SKIP_* bits */
+extern PGDLLEXPORT int settings_skipped_operations(const char *list);
+
+/*
+ * The first setting of ours in the configuration files, or in the rows of
+ * pg_db_role_setting for this database and role, that is unknown or has a
+ * value that is refused; NULL if there is none.  PostgreSQL itself would
+ * only warn and go on with the default.  The message names setting, place
+ * and reason, and never quotes the value of a setting that may hold secrets.
+ * Palloc'd.  The second form needs a transaction.
+ */
+extern PGDLLEXPORT char *settings_refused_in_files(void);
+extern PGDLLEXPORT char *settings_refused_in_catalog(Oid database, Oid role);
+
+/*
+ * A digest of the rows of pg_db_role_setting that apply to this database and
+ * role.  Needs a transaction; uses a fresh catalog snapshot.
+ */
+extern PGDLLEXPORT uint64 settings_catalog_digest(Oid database, Oid role);
+
+#endif							/* WAL2KAFKA_SETTINGS_H */

@@ -1,0 +1,211 @@
+/*
+ * shared_state.h
+ *		What the processes of wal2kafka tell each other and the SQL views.
+ *
+ * One StreamState for each stream that is or was configured since the server
+ * started, in an array of wal2kafka.max_streams entries.  The launcher
+ * assigns entries; a stream's worker writes its own entry; views read.
+ *
+ * Fields under "mutex" are read and written with the spinlock held and for
+ * no longer than it takes to copy them.  The atomics are read and written
+ * without it.
+ */
+#ifndef WAL2KAFKA_SHARED_STATE_H
+#define WAL2KAFKA_SHARED_STATE_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/dsm.h"
+#include "storage/latch.h"
+#include "storage/spin.h"
+
+/* In the order a stream normally passes through. */
+typedef enum StreamStatus
+{
+	STREAM_UNUSED,				/* the entry is free */
+	STREAM_STARTING,			/* worker started, not yet decoding */
+	STREAM_SNAPSHOT,			/* reading tables */
+	STREAM_STREAMING,
+	STREAM_BACKOFF,				/* ended with an error; starts again at
+								 * retry_at */
+	STREAM_PAUSED,				/* by wal2kafka.paused or paused_until */
+	STREAM_HELD,				/* does not start until somebody acts; see
+								 * last_error */
+	STREAM_STOPPED,				/* left wal2kafka.streams */
+} StreamStatus;
+
+/* What a stream that makes no progress is waiting for. */
+typedef enum StreamWait
+{
+	STREAM_WAIT_NOTHING,
+	STREAM_WAIT_BROKER,
+	STREAM_WAIT_REGISTRY,
+	STREAM_WAIT_SCHEMA,			/* the registry refused a schema */
+	STREAM_WAIT_LOCK,			/* old transactions, while a slot is created;
+								 * or the slot, held by someone else */
+	STREAM_WAIT_GUARD,			/* a guardrail or policy of the operator */
+} StreamWait;
+
+/* Why a worker ended, for the launcher; set just before it exits. */
+typedef enum StreamExit
+{
+	STREAM_EXIT_NONE,			/* still running, or it crashed */
+	STREAM_EXIT_RESTART,		/* start again at once: settings changed,
+								 * restart() was called, snapshot complete */
+	STREAM_EXIT_ERROR,			/* start again after a backoff */
+	STREAM_EXIT_PAUSED,			/* start when settings change or the pause
+								 * ends */
+	STREAM_EXIT_HELD,			/* start when settings change or somebody
+								 * calls restart() */
+	STREAM_EXIT_SHUTDOWN,		/* server shutdown, or left the list */
+} StreamExit;
+
+#define STREAM_ERROR_LEN	1024
+#define STREAM_NAME_LEN		(NAMEDATALEN * 2 + 8)
+
+/*
+ * Commit-to-acknowledged latency, counted in buckets whose upper bounds grow
+ * by a quarter: bound(i) = 16 us * 1.25^i; the last bucket takes the rest.
+ */
+#define LATENCY_BUCKETS		80
+
+typedef struct StreamState
+{
+	slock_t		mutex;
+
+	/* identity; written by the launcher, constant while in use */
+	char		name[STREAM_NAME_LEN];	/* as in wal2kafka.streams, quoted */
+	NameData	database;
+	NameData	role;			/* empty: bootstrap superuser */
+	Oid			database_oid;	/* InvalidOid until the worker knows */
+	char		slot_name[NAMEDATALEN]; /* empty until the worker knows */
+
+	/* written by launcher and worker */
+	StreamStatus status;
+	StreamExit	exit;
+	StreamWait	waiting_for;
+	pid_t		pid;			/* worker; 0: none */
+	Latch	   *latch;			/* worker's; NULL: none */
+	bool		restart_requested;	/* by restart(); worker clears it */
+	uint32		restarts;		/* worker starts since server start, less one */
+	uint32		backoff_count;	/* errors in a row; progress resets it */
+	TimestampTz retry_at;
+	TimestampTz started_at;
+
+	/* position, written by the worker */
+	XLogRecPtr	received_lsn;	/* end of the last record decoded */
+	XLogRecPtr	sent_lsn;		/* end of the last transaction handed to Kafka */
+	XLogRecPtr	acknowledged_lsn;	/* the slot's confirmed position */
+	TimestampTz acknowledged_at;	/* last acknowledgement by a broker */
+	TimestampTz acknowledged_commit_time;	/* commit time of the last
+											 * acknowledged transaction */
+
+	/* counters since server start, written by the worker */
+	uint64		events;
+	uint64		bytes;
+	uint64		transactions;
+	uint64		errors;
+	uint64		queue_messages; /* now */
+	uint64		queue_bytes;	/* now */
+	uint32		snapshot_tables;	/* 0: no snapshot since start */
+	uint32		snapshot_tables_done;
+	uint64		snapshot_rows;
+
+	char		last_error[STREAM_ERROR_LEN];	/* message, detail */
+	char		last_error_hint[STREAM_ERROR_LEN];	/* remedy */
+	TimestampTz last_error_at;
+
+	dsm_handle	tables;			/* TableStats array; DSM_HANDLE_INVALID: none */
+
+	/* without the mutex */
+	pg_atomic_uint32 asleep;	/* worker waits for WAL: a commit must set its
+								 * latch */
+	pg_atomic_uint64 async_commit_lsn;	/* end of the last asynchronous
+										 * commit in its database */
+	pg_atomic_uint64 latency[LATENCY_BUCKETS];
+} StreamState;
+
+/*
+ * Counters of one table of one stream, in the stream's DSM segment.  Only
+ * the worker writes; readers may see a count that is a moment old.  An entry
+ * is in use from the moment `used` counts it.
+ */
+typedef struct TableStats
+{
+	char		schema_name[NAMEDATALEN];
+	char		table_name[NAMEDATALEN];
+	Oid			relid;
+	int32		key_schema_id;	/* 0: none or not known yet */
+	int32		value_schema_id;
+	uint64		events;
+	uint64		bytes;
+	uint64		no_identity;	/* changes without identity */
+	TimestampTz last_change;	/* commit time */
+} TableStats;
+
+typedef struct TableStatsArray
+{
+	uint32		size;
+	pg_atomic_uint32 used;
+	TableStats	entries[FLEXIBLE_ARRAY_MEMBER];
+} TableStatsArray;
+
+/* Is the library preloaded, so that shared memory exists? */
+extern PGDLLEXPORT bool shared_state_available(void);
+
+/* Entry i, 0 <= i < max_streams. */
+extern PGDLLEXPORT StreamState *shared_state_stream(int i);
+
+/*
+ * The calling process becomes the worker of entry i: publishes pid and latch,
+ * and withdraws them when the process exits.
+ */
+extern PGDLLEXPORT StreamState *shared_state_attach_worker(int i);
+
+/* Set status (and waiting_for = nothing). */
+extern PGDLLEXPORT void stream_set_status(StreamState *stream, StreamStatus status);
+extern PGDLLEXPORT void stream_set_waiting(StreamState *stream, StreamWait wait);
+
+/*
+ * Record an error for the views.  Counts it, truncates the texts at character
+ * boundaries.  detail and hint may be NULL.
+ */
+extern PGDLLEXPORT void stream_set_error(StreamState *stream, const char *message,
+										 const char *detail, const char *hint);
+
+/* Count one commit-to-acknowledged time, in microseconds. */
+extern PGDLLEXPORT void stream_count_latency(StreamState *stream, int64 us);
+
+/*
+ * Attach (worker: create or reuse, pinned so that counts outlive the worker)
+ * the stream's table counters.  The mapping lasts for the process.
+ */
+extern PGDLLEXPORT TableStatsArray *stream_attach_tables(StreamState *stream, int size);
+
+/*
+ * Find or add a table's counters; NULL when the array is full.  Linear in
+ * the number of tables: call it when a relation's target is new, not for
+ * each event.
+ */
+extern PGDLLEXPORT TableStats *stream_table(TableStatsArray *tables, Oid relid,
+											const char *schema_name,
+											const char *table_name);
+
+/* Wake the launcher, if it runs. */
+extern PGDLLEXPORT void shared_state_wake_launcher(void);
+
+/*
+ * The slot of a stream by default: wal2kafka_<database>, and a hash of the
+ * stream's name where that is needed (design 1.2).  buf has NAMEDATALEN bytes.
+ */
+extern PGDLLEXPORT void stream_default_slot_name(const char *stream_name,
+												 const char *database,
+												 const char *role,
+												 char *buf);
+
+/* Version of the interface between the two libraries. */
+#define WAL2KAFKA_VERSION	"1.0"
+extern PGDLLEXPORT const char *const wal2kafka_preload_version;
+
+#endif							/* WAL2KAFKA_SHARED_STATE_H */

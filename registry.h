@@ -1,0 +1,66 @@
+/*
+ * registry.h
+ *		Schema texts to ids, by a Confluent-compatible schema registry.
+ *
+ * One Registry for each process that sends events.  A look-up that is not
+ * cached blocks in the caller's transaction, but never deaf: it waits on the
+ * latch and the connection's socket together, answers interrupts, and calls
+ * the caller's idle function, so that acknowledgements are served meanwhile.
+ */
+#ifndef WAL2KAFKA_REGISTRY_H
+#define WAL2KAFKA_REGISTRY_H
+
+#include "options.h"
+#include "preload/settings.h"
+
+typedef struct Registry Registry;
+
+typedef enum RegistryProblem
+{
+	REGISTRY_OK,
+	REGISTRY_AWAY,				/* cannot connect, 5xx, 408, 429, nonsense:
+								 * tried again for ever, with backoff */
+} RegistryProblem;
+
+typedef struct RegistryConfig
+{
+	const char *urls;			/* comma-separated, each with its path */
+	OptionList	options;		/* schema_registry_options, then the file's */
+	bool		auto_register_schemas;
+	bool		use_latest_version;
+	bool		normalize_schemas;
+
+	/*
+	 * Called whenever the registry's state changes and at least every 100 ms
+	 * while a look-up waits.  reason is for people, NULL when all is well;
+	 * it never has user information of a URL or other secrets.  May raise.
+	 */
+	void		(*on_wait) (void *arg, RegistryProblem problem,
+							const char *reason);
+	void	   *arg;
+} RegistryConfig;
+
+/* Check option names and values; raises, never quoting a value. */
+extern void registry_check_options(const char *setting,
+								   const OptionList *options, bool from_file);
+
+extern Registry *registry_create(const RegistryConfig *config);
+extern void registry_destroy(Registry *registry);
+
+/*
+ * The subject of a topic's key or value.  Palloc'd.
+ */
+extern char *registry_subject(SubjectStrategy strategy, const char *topic,
+							  const char *record_name, bool is_key);
+
+/*
+ * The id of a schema under a subject: from the cache, else registered,
+ * looked up or compared with the latest version, as configured.  Retries
+ * outages for ever.  Raises when the registry refuses (409, 422, 401, 403,
+ * 404 for a look-up only): the detail says how our schema differs from the
+ * registered one, the hint what can be done.
+ */
+extern int32 registry_schema_id(Registry *registry, const char *subject,
+								const char *schema_text);
+
+#endif							/* WAL2KAFKA_REGISTRY_H */

@@ -1,0 +1,104 @@
+/*
+ * type_map.h
+ *		How a column's type becomes Avro: one row a type, its schema part and
+ *		its encoder together.
+ */
+#ifndef WAL2KAFKA_TYPE_MAP_H
+#define WAL2KAFKA_TYPE_MAP_H
+
+#include "postgres.h"
+
+#include "avro_encode.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "preload/settings.h"
+
+/* What decides a column's mapping, besides its type. */
+typedef struct TypeOptions
+{
+	const char *unavailable_value_placeholder;
+	NameAdjustment field_name_adjustment;
+} TypeOptions;
+
+typedef struct TypeMapping TypeMapping; /* a row of the table; private */
+typedef struct TypeEncoder TypeEncoder;
+
+/*
+ * Writes one non-null datum.  Detoasts for itself, into CurrentMemoryContext,
+ * which the caller resets after each event.  Raises an error that says what
+ * is wrong with the value; the caller adds relation and column.
+ */
+typedef void (*TypeEncodeFunc) (TypeEncoder *encoder, Datum value,
+								AvroBuffer *buf);
+
+/*
+ * A column's type, resolved: the mapping and what its schema and encoder
+ * need.  Built by type_map_resolve() in the relation entry's context and
+ * freed with it.  domain types are resolved to their base type and typmod.
+ */
+struct TypeEncoder
+{
+	TypeEncodeFunc encode;
+	const TypeMapping *mapping;
+	Oid			typid;			/* base type */
+	int32		typmod;
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	bool		convert_encoding;	/* server encoding is not UTF-8 */
+	int			scale;			/* decimals */
+	int			precision;		/* decimals; fraction digits of times */
+	FmgrInfo	output;			/* text form; fn_oid InvalidOid: not needed */
+	TypeEncoder *element;		/* arrays; NULL otherwise */
+	void	   *cache;			/* the encoder's own, e.g. labels of an enum */
+	const char *placeholder;	/* for unchanged TOAST values */
+};
+
+/*
+ * Resolve a column's type.  Needs catalog access (a transaction, or the
+ * historic snapshot of a decoding callback).  Never fails for want of a
+ * mapping: any type has at least its text form.
+ */
+extern TypeEncoder *type_map_resolve(Oid typid, int32 typmod,
+									 const TypeOptions *options);
+
+/*
+ * Append the schema of the type: "\"int\"", or an object.  default_json is
+ * the Connect default's JSON (connect.default), or NULL.  named is the list of
+ * full names of records already written out in this schema (a record that is
+ * used twice is written by name at its second use); the function adds to it.
+ */
+extern void type_map_append_schema(StringInfo out, const TypeEncoder *encoder,
+								   const char *default_json,
+								   const char *enclosing_namespace,
+								   List **named);
+
+/*
+ * The default of a column as the schema shows it, by Debezium's rules
+ * (debezium-format.md, 15): JSON text, or NULL for none.  expr is the stored
+ * default's node tree, NULL where the column has none; a generated column has
+ * no default.  Palloc'd.
+ */
+extern char *type_map_default_json(const TypeEncoder *encoder, Node *expr);
+
+/*
+ * Write what stands for a value that a DELETE's key-only old row does not
+ * have in a NOT NULL column: the default where default_json has one, else
+ * the type's fallback (0, false, "", empty bytes, epoch ...).
+ */
+extern void type_map_put_fallback(const TypeEncoder *encoder,
+								  const char *default_json, AvroBuffer *buf);
+
+/* Write the placeholder of an unchanged TOAST value. */
+extern void type_map_put_unavailable(const TypeEncoder *encoder,
+									 AvroBuffer *buf);
+
+/*
+ * Can this value be an unchanged TOAST pointer at all, i.e. is typlen -1?
+ */
+#define type_map_can_toast(encoder)	((encoder)->typlen == -1)
+
+/* Checks the table: sorted, unique, complete.  For assert builds. */
+extern void type_map_check(void);
+
+#endif							/* WAL2KAFKA_TYPE_MAP_H */
