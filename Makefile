@@ -7,6 +7,9 @@
 MODULE_big = wal2kafka_stream
 OBJS = \
 	kafka_bgworker.o \
+	delivery.o \
+	slot_state.o \
+	selection.o \
 	decoder.o \
 	relation_map.o \
 	publication.o \

@@ -6,9 +6,9 @@
  * The hot path.  Knows primitives, not relations or types; compiles into a
  * plain test program (test/unit compares it with libavro).
  *
- * A buffer grows by avro_buffer_realloc, which the server sets to
- * repalloc_huge() and a test program to realloc(); it is reset, not freed,
- * between rows.
+ * A buffer grows by its own function, repalloc_huge() in the server (see
+ * avro_buffer_init() in type_map.h) and realloc() in a test program; it is
+ * reset, not freed, between rows.
  */
 #ifndef WAL2KAFKA_AVRO_ENCODE_H
 #define WAL2KAFKA_AVRO_ENCODE_H
@@ -90,6 +90,9 @@ extern void avro_put_double(AvroBuffer *buf, double value);
 extern void avro_put_decimal(AvroBuffer *buf, const int16_t *digits,
 							 int ndigits, int weight, bool negative,
 							 int scale);
+
+/* The same for a number that fits. */
+extern void avro_put_decimal_int64(AvroBuffer *buf, int64_t unscaled);
 
 /* CRC-64-AVRO (specification, "Schema fingerprints") */
 extern uint64_t avro_fingerprint(const char *text, size_t len);

@@ -8,6 +8,22 @@
 
 #include "postgres.h"
 
+#include "pgstat.h"
+#include "replication/slot.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#if PG_VERSION_NUM >= 160000
+#include "replication/walsender_private.h"
+#include "storage/relfilelocator.h"
+#else
+#include "storage/relfilenode.h"
+#endif
+#if PG_VERSION_NUM >= 170000
+#include "utils/wait_event.h"
+#endif
+#include "utils/memutils.h"
+#include "utils/relmapper.h"
+
 #if PG_VERSION_NUM < 150000
 #error "wal2kafka needs PostgreSQL 15 or newer"
 #endif
@@ -17,6 +33,56 @@
 #define compat_change_tuple(tuple)	(tuple)
 #else
 #define compat_change_tuple(tuple)	((tuple) ? &(tuple)->tuple : NULL)
+#endif
+
+/* Slots learned of failover and synchronisation in 17. */
+#if PG_VERSION_NUM >= 170000
+#define compat_slot_create(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false, false, false)
+#else
+#define compat_slot_create(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define compat_slot_acquire(name)	ReplicationSlotAcquire(name, true, true)
+#else
+#define compat_slot_acquire(name)	ReplicationSlotAcquire(name, true)
+#endif
+
+/* From 16 on every flush of WAL wakes those who sleep on WalSndCtl. */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_HAS_WAL_FLUSH_CV	1
+#define compat_prepare_wal_sleep() \
+	ConditionVariablePrepareToSleep(&WalSndCtl->wal_flush_cv)
+#define compat_cancel_wal_sleep()	ConditionVariableCancelSleep()
+#else
+#define COMPAT_HAS_WAL_FLUSH_CV	0
+#define compat_prepare_wal_sleep()	((void) 0)
+#define compat_cancel_wal_sleep()	((void) 0)
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define compat_create_wait_event_set(n)	CreateWaitEventSet(NULL, n)
+#define compat_wait_event(name)			WaitEventExtensionNew(name)
+#else
+#define compat_create_wait_event_set(n)	CreateWaitEventSet(TopMemoryContext, n)
+#define compat_wait_event(name)			PG_WAIT_EXTENSION
+#endif
+
+/* Relation files are named by RelFileLocator since 16. */
+#if PG_VERSION_NUM >= 160000
+typedef RelFileLocator CompatRelFile;
+#define compat_relfile_database(f)	((f).dbOid)
+#define compat_relfile_number(f)	((f).relNumber)
+#define compat_mapped_relfile(relid) \
+	RelationMapOidToFilenumber(relid, true)
+#else
+typedef RelFileNode CompatRelFile;
+#define compat_relfile_database(f)	((f).dbNode)
+#define compat_relfile_number(f)	((f).relNode)
+#define compat_mapped_relfile(relid) \
+	RelationMapOidToFilenode(relid, true)
 #endif
 
 #endif							/* WAL2KAFKA_COMPAT_H */

@@ -117,6 +117,12 @@ extern void settings_define(void);
 extern PGDLLEXPORT Settings *settings_copy(MemoryContext cxt);
 
 /*
+ * Are all settings that a stream works with the same?  (Not streams,
+ * max_streams and allow_superuser.)
+ */
+extern PGDLLEXPORT bool settings_equal(const Settings *a, const Settings *b);
+
+/*
  * Apply a plugin option to a copy.  Name is the setting's name without
  * prefix.  Raises ERRCODE_INVALID_PARAMETER_VALUE for an unknown name, one
  * that is no plugin option, or a wrong value (with the allowed ones in the

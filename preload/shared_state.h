@@ -80,6 +80,7 @@ typedef struct StreamState
 	NameData	role;			/* empty: bootstrap superuser */
 	Oid			database_oid;	/* InvalidOid until the worker knows */
 	char		slot_name[NAMEDATALEN]; /* empty until the worker knows */
+	char		topic_prefix[256];	/* likewise */
 
 	/* written by launcher and worker */
 	StreamStatus status;

@@ -1,0 +1,842 @@
+/*
+ * delivery.c
+ *		From events to acknowledged positions.
+ *
+ * The guarantee rests on three rules.  A position is reported only when every
+ * message of every transaction up to it was acknowledged (ack_tracker.c).  A
+ * message that fails for good ends the process (kafka_sink_poll() raises),
+ * and the stream starts again from the slot; nothing is sent twice out of
+ * order to repair a gap.  And emit() does not return before its event is in
+ * the producer's queue: it waits, answering interrupts, as long as there is
+ * no room.
+ *
+ * A target (one version of a relation) is prepared when its first event
+ * arrives: topic, schema ids, counters.  From then on an event costs framing
+ * and one call of the producer.
+ */
+#include "postgres.h"
+
+#include "ack_tracker.h"
+#include "compat.h"
+#include "delivery.h"
+#include "kafka_sink.h"
+#include "miscadmin.h"
+#include "options.h"
+#include "port/pg_bswap.h"
+#include "registry.h"
+#include "storage/ipc.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* Acknowledgements are read at least once in so many events. */
+#define SERVICE_EVENTS		512
+
+/* Counters go to shared memory at most this often, but before each sleep. */
+#define PUBLISH_INTERVAL_US	50000
+
+/* Kafka's time of a record is in ms since 1970, PostgreSQL's in us since 2000 */
+#define UNIX_EPOCH_US \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
+/* Framing of Confluent's serializers: 0, then the id, big-endian. */
+#define CONFLUENT_HEADER_LEN	5
+
+/* Avro's single-object encoding: marker, then the fingerprint, little-endian */
+#define SINGLE_OBJECT_HEADER_LEN	10
+
+StaticAssertDecl(SINGLE_OBJECT_HEADER_LEN <= EVENT_HEADROOM,
+				 "headroom too small for framing");
+
+/*
+ * What goes in front of a key or value: the rendered bytes of either framing.
+ */
+typedef struct Frame
+{
+	int			len;
+	uint8		bytes[EVENT_HEADROOM];
+} Frame;
+
+/*
+ * What the sink hangs off an EventTarget.  Lives in TopMemoryContext from the
+ * target's first event until its release().
+ */
+typedef struct TargetState
+{
+	KafkaTopic *topic;
+	Frame		key_frame;
+	Frame		value_frame;
+	TableStats *stats;			/* NULL: the array is full */
+} TargetState;
+
+/* A topic that is known to exist; in the hash Delivery.topics. */
+typedef struct KnownTopic
+{
+	char		name[256];		/* hash key; Kafka allows 249 */
+} KnownTopic;
+
+/* A schema whose text was sent to the schemas topic, by fingerprint. */
+typedef struct PublishedSchema
+{
+	uint64		fingerprint;	/* hash key */
+} PublishedSchema;
+
+struct Delivery
+{
+	EventSink	sink;			/* must be first: callbacks cast back */
+
+	StreamState *stream;
+	const Settings *settings;
+	char	   *schemas_topic;	/* used without a registry */
+	OptionList	topic_config;
+
+	KafkaSink  *kafka;
+	Registry   *registry;		/* NULL: single-object encoding */
+	AckTracker *tracker;
+	WaitEventSet *wait_set;		/* latch, death of postmaster, Kafka */
+	uint32		wait_event;
+	HTAB	   *topics;			/* KnownTopic */
+	HTAB	   *schemas;		/* PublishedSchema; NULL with a registry */
+	TableStatsArray *tables;
+
+	/* the open unit */
+	bool		unit_open;
+	uint64		ticket;
+	XLogRecPtr	position;		/* see delivery_set_position() */
+
+	/* results */
+	XLogRecPtr	acknowledged;
+	XLogRecPtr	sent;
+	TimestampTz acknowledged_at;
+	TimestampTz acknowledged_commit_time;
+
+	/* counted since the last delivery_publish() */
+	uint64		events;
+	uint64		bytes;
+	uint64		transactions;
+	TimestampTz published_at;
+
+	int			until_service;	/* events */
+	bool		in_service;
+	bool		finished;
+	bool		broker_away;	/* as last reported */
+	bool		registry_away;
+
+	DeliveryServiceFunc service;
+	void	   *service_arg;
+};
+
+static void sink_begin(EventSink *sink, const EventTransaction *txn);
+static void sink_emit(EventSink *sink, const Event *event);
+static void sink_commit(EventSink *sink, const EventTransaction *txn);
+static void sink_release(EventSink *sink, EventTarget *target);
+static TargetState *prepare_target(Delivery *delivery, EventTarget *target);
+static void on_ack(void *arg, uint64 ticket);
+static void on_registry_wait(void *arg, RegistryProblem problem,
+							 const char *reason);
+
+/*
+ * The options of Kafka or the registry: the setting's, then the file's, which
+ * is the place for secrets.
+ */
+static OptionList
+read_options(const char *setting, const char *text,
+			 const char *file_setting, const char *path,
+			 void (*check) (const char *, const OptionList *, bool))
+{
+	OptionList	list = options_parse(setting, text);
+	OptionList	from_file = options_read_file(file_setting, path);
+	OptionList	result;
+
+	check(setting, &list, false);
+	check(file_setting, &from_file, true);
+
+	result.count = list.count + from_file.count;
+	result.options = palloc0(sizeof(Option) * Max(result.count, 1));
+	if (list.count > 0)
+		memcpy(result.options, list.options, sizeof(Option) * list.count);
+	if (from_file.count > 0)
+		memcpy(result.options + list.count, from_file.options,
+			   sizeof(Option) * from_file.count);
+	return result;
+}
+
+static void
+connect_registry(Delivery *delivery)
+{
+	const Settings *settings = delivery->settings;
+	RegistryConfig config = {0};
+
+	if (settings->schema_registry_url[0] == '\0')
+	{
+		HASHCTL		ctl = {
+			.keysize = sizeof(uint64),
+			.entrysize = sizeof(PublishedSchema),
+			.hcxt = TopMemoryContext,
+		};
+
+		delivery->schemas = hash_create("wal2kafka published schemas", 64,
+										&ctl, HASH_ELEM | HASH_BLOBS |
+										HASH_CONTEXT);
+		return;
+	}
+
+	config.urls = settings->schema_registry_url;
+	config.options = read_options("wal2kafka.schema_registry_options",
+								  settings->schema_registry_options,
+								  "wal2kafka.schema_registry_options_file",
+								  settings->schema_registry_options_file,
+								  registry_check_options);
+	config.auto_register_schemas = settings->auto_register_schemas;
+	config.use_latest_version = settings->use_latest_version;
+	config.normalize_schemas = settings->normalize_schemas;
+	config.on_wait = on_registry_wait;
+	config.arg = delivery;
+	delivery->registry = registry_create(&config);
+	options_wipe(&config.options);
+}
+
+static void
+connect_kafka(Delivery *delivery)
+{
+	const Settings *settings = delivery->settings;
+	KafkaSinkConfig config = {0};
+
+	config.bootstrap_servers = settings->bootstrap_servers;
+	config.client_id = psprintf("wal2kafka-%s", delivery->stream->name);
+	config.options = read_options("wal2kafka.kafka_options",
+								  settings->kafka_options,
+								  "wal2kafka.kafka_options_file",
+								  settings->kafka_options_file,
+								  kafka_sink_check_options);
+	config.max_queue_bytes = (size_t) settings->max_queue_size_in_bytes * 1024;
+	config.on_ack = on_ack;
+	config.arg = delivery;
+	delivery->kafka = kafka_sink_create(&config);
+	options_wipe(&config.options);
+}
+
+Delivery *
+delivery_create(StreamState *stream, const Settings *settings,
+				const char *schemas_topic, DeliveryServiceFunc service,
+				void *arg)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	Delivery   *delivery = palloc0(sizeof(Delivery));
+	HASHCTL		ctl = {
+		.keysize = sizeof(((KnownTopic *) NULL)->name),
+		.entrysize = sizeof(KnownTopic),
+		.hcxt = TopMemoryContext,
+	};
+
+	delivery->sink.begin = sink_begin;
+	delivery->sink.emit = sink_emit;
+	delivery->sink.commit = sink_commit;
+	delivery->sink.release = sink_release;
+	delivery->stream = stream;
+	delivery->settings = settings;
+	delivery->schemas_topic = pstrdup(schemas_topic);
+	delivery->service = service;
+	delivery->service_arg = arg;
+	delivery->until_service = SERVICE_EVENTS;
+	delivery->topic_config = options_parse("wal2kafka.topic_config",
+										   settings->topic_config);
+	delivery->topics = hash_create("wal2kafka known topics", 256, &ctl,
+								   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	delivery->tables = stream_attach_tables(stream,
+											settings->guardrail_collections_max);
+	delivery->tracker = ack_tracker_create();
+	if (delivery->tracker == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+
+	connect_registry(delivery);
+	connect_kafka(delivery);
+
+	delivery->wait_event = compat_wait_event("Wal2kafkaDelivery");
+	delivery->wait_set = compat_create_wait_event_set(3);
+	AddWaitEventToSet(delivery->wait_set, WL_LATCH_SET, PGINVALID_SOCKET,
+					  MyLatch, NULL);
+	AddWaitEventToSet(delivery->wait_set, WL_EXIT_ON_PM_DEATH,
+					  PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(delivery->wait_set, WL_SOCKET_READABLE,
+					  kafka_sink_fd(delivery->kafka), NULL, NULL);
+	MemoryContextSwitchTo(old);
+
+	event_sink = &delivery->sink;
+	return delivery;
+}
+
+void
+delivery_finish(Delivery *delivery, int timeout_ms)
+{
+	if (delivery->finished)
+		return;
+	delivery->finished = true;
+
+	/* Nothing will be acknowledged while no broker answers. */
+	if (ack_tracker_pending(delivery->tracker) == 0 ||
+		!kafka_sink_connected(delivery->kafka, NULL))
+		timeout_ms = 0;
+	kafka_sink_destroy(delivery->kafka, timeout_ms);
+	event_sink = NULL;
+
+	{
+		AckTransaction done;
+
+		while (ack_tracker_pop(delivery->tracker, &done))
+			delivery->acknowledged = done.end_lsn;
+	}
+}
+
+/* ---- acknowledgements ---- */
+
+static void
+on_ack(void *arg, uint64 ticket)
+{
+	Delivery   *delivery = arg;
+
+	ack_tracker_ack(delivery->tracker, ticket);
+}
+
+/*
+ * Tell the operator when the broker goes away and when it is back.
+ */
+static void
+watch_broker(Delivery *delivery)
+{
+	const char *reason = NULL;
+	bool		away = !kafka_sink_connected(delivery->kafka, &reason);
+
+	if (away == delivery->broker_away)
+		return;
+	delivery->broker_away = away;
+	if (away)
+	{
+		ereport(LOG,
+				(errmsg("stream \"%s\" is waiting for a Kafka broker",
+						delivery->stream->name),
+				 reason ? errdetail("%s", reason) : 0,
+				 errhint("Nothing is lost: changes wait in the WAL. Check wal2kafka.bootstrap_servers and the broker.")));
+		stream_set_error(delivery->stream, "waiting for a Kafka broker",
+						 reason,
+						 "Check wal2kafka.bootstrap_servers and the broker.");
+		stream_set_waiting(delivery->stream, STREAM_WAIT_BROKER);
+	}
+	else
+	{
+		ereport(LOG,
+				(errmsg("stream \"%s\" has a Kafka broker again",
+						delivery->stream->name)));
+		stream_set_waiting(delivery->stream, STREAM_WAIT_NOTHING);
+	}
+}
+
+void
+delivery_service(Delivery *delivery)
+{
+	AckTransaction done;
+	TimestampTz now = 0;
+
+	kafka_sink_poll(delivery->kafka);
+	while (ack_tracker_pop(delivery->tracker, &done))
+	{
+		/* one reading of the clock for all that arrived together */
+		if (now == 0)
+			now = GetCurrentTimestamp();
+		delivery->acknowledged = done.end_lsn;
+		delivery->acknowledged_commit_time = done.commit_time;
+		if (done.messages > 0)
+		{
+			delivery->acknowledged_at = now;
+			stream_count_latency(delivery->stream, now - done.commit_time);
+		}
+	}
+	watch_broker(delivery);
+	delivery->until_service = SERVICE_EVENTS;
+
+	/* The service function may wait or raise; it is not entered twice. */
+	if (delivery->service != NULL && !delivery->in_service)
+	{
+		delivery->in_service = true;
+		delivery->service(delivery->service_arg);
+		delivery->in_service = false;
+	}
+}
+
+bool
+delivery_idle(const Delivery *delivery)
+{
+	return ack_tracker_pending(delivery->tracker) == 0;
+}
+
+XLogRecPtr
+delivery_acknowledged(const Delivery *delivery)
+{
+	return delivery->acknowledged;
+}
+
+XLogRecPtr
+delivery_sent(const Delivery *delivery)
+{
+	return delivery->sent;
+}
+
+void
+delivery_wait(Delivery *delivery, long timeout_ms)
+{
+	WaitEvent	event;
+
+	(void) WaitEventSetWait(delivery->wait_set, timeout_ms, &event, 1,
+							delivery->wait_event);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	delivery_service(delivery);
+}
+
+/*
+ * Wait inside emit().  The latch may have been set for the main loop, which
+ * looks at everything again before it sleeps, so it need not be set again.
+ */
+static void
+wait_in_emit(Delivery *delivery)
+{
+	delivery_publish(delivery);
+	delivery_wait(delivery, 1000);
+}
+
+void
+delivery_publish(Delivery *delivery)
+{
+	StreamState *stream = delivery->stream;
+
+	SpinLockAcquire(&stream->mutex);
+	stream->events += delivery->events;
+	stream->bytes += delivery->bytes;
+	stream->transactions += delivery->transactions;
+	stream->sent_lsn = delivery->sent;
+	stream->acknowledged_at = delivery->acknowledged_at;
+	stream->acknowledged_commit_time = delivery->acknowledged_commit_time;
+	stream->queue_messages = kafka_sink_queued_messages(delivery->kafka);
+	stream->queue_bytes = kafka_sink_queued_bytes(delivery->kafka);
+
+	/* Progress ends a series of errors. */
+	if (delivery->acknowledged_at != 0)
+		stream->backoff_count = 0;
+	SpinLockRelease(&stream->mutex);
+
+	delivery->events = 0;
+	delivery->bytes = 0;
+	delivery->transactions = 0;
+}
+
+/* ---- topics ---- */
+
+static void
+wait_for_topics(Delivery *delivery)
+{
+	while (!kafka_sink_request_done(delivery->kafka))
+		wait_in_emit(delivery);
+}
+
+void
+delivery_make_topics(Delivery *delivery, List *names)
+{
+	KafkaTopicSpec *specs = palloc0(sizeof(KafkaTopicSpec) *
+									Max(list_length(names), 1));
+	int			nspecs = 0;
+	ListCell   *cell;
+
+	foreach(cell, names)
+	{
+		char	   *name = lfirst(cell);
+
+		if (hash_search(delivery->topics, name, HASH_FIND, NULL) != NULL)
+			continue;
+		specs[nspecs].name = name;
+		specs[nspecs].partitions = delivery->settings->topic_partitions;
+		specs[nspecs].replication_factor =
+			delivery->settings->topic_replication_factor;
+		specs[nspecs].config = &delivery->topic_config;
+		nspecs++;
+	}
+	if (nspecs > 0)
+	{
+		kafka_sink_create_topics(delivery->kafka, specs, nspecs);
+		wait_for_topics(delivery);
+		for (int i = 0; i < nspecs; i++)
+			hash_search(delivery->topics, specs[i].name, HASH_ENTER, NULL);
+	}
+	pfree(specs);
+}
+
+static void
+idle_while_inspecting(void *arg)
+{
+	Delivery   *delivery = arg;
+
+	CHECK_FOR_INTERRUPTS();
+	delivery_service(delivery);
+}
+
+char *
+delivery_find_nonempty_topic(Delivery *delivery, List *names)
+{
+	const char **array = palloc(sizeof(char *) * Max(list_length(names), 1));
+	int			n = 0;
+	ListCell   *cell;
+
+	foreach(cell, names)
+		array[n++] = lfirst(cell);
+	return kafka_sink_find_nonempty(delivery->kafka, array, n,
+									idle_while_inspecting, delivery);
+}
+
+/* ---- schemas ---- */
+
+static void
+on_registry_wait(void *arg, RegistryProblem problem, const char *reason)
+{
+	Delivery   *delivery = arg;
+	bool		away = (problem == REGISTRY_AWAY);
+
+	if (away && !delivery->registry_away)
+	{
+		ereport(LOG,
+				(errmsg("stream \"%s\" is waiting for the schema registry",
+						delivery->stream->name),
+				 reason ? errdetail("%s", reason) : 0,
+				 errhint("Nothing is lost: changes wait in the WAL. Check wal2kafka.schema_registry_url and the registry.")));
+		stream_set_error(delivery->stream, "waiting for the schema registry",
+						 reason,
+						 "Check wal2kafka.schema_registry_url and the registry.");
+	}
+	else if (!away && delivery->registry_away)
+		ereport(LOG,
+				(errmsg("stream \"%s\" has the schema registry again",
+						delivery->stream->name)));
+	delivery->registry_away = away;
+	delivery_publish(delivery);
+	delivery_service(delivery);
+	stream_set_waiting(delivery->stream,
+					   away ? STREAM_WAIT_REGISTRY : STREAM_WAIT_NOTHING);
+}
+
+static void
+confluent_frame(Frame *frame, int32 id)
+{
+	uint32		id_be = pg_hton32((uint32) id);
+
+	frame->len = CONFLUENT_HEADER_LEN;
+	frame->bytes[0] = 0;
+	memcpy(frame->bytes + 1, &id_be, sizeof(id_be));
+}
+
+static void
+single_object_frame(Frame *frame, uint64 fingerprint)
+{
+	frame->len = SINGLE_OBJECT_HEADER_LEN;
+	frame->bytes[0] = 0xC3;
+	frame->bytes[1] = 0x01;
+	for (int i = 0; i < 8; i++)
+		frame->bytes[2 + i] = (uint8) (fingerprint >> (8 * i));
+}
+
+/*
+ * Hand one message over, waiting for room as long as it takes.
+ */
+static KafkaSendResult
+send_message(Delivery *delivery, KafkaTopic *topic,
+			 const void *key, size_t key_len,
+			 const void *value, size_t value_len,
+			 const EventHeader *headers, int nheaders,
+			 int64 timestamp_ms, uint64 ticket)
+{
+	KafkaSendResult result;
+
+	while ((result = kafka_sink_send(delivery->kafka, topic, key, key_len,
+									 value, value_len, headers, nheaders,
+									 timestamp_ms, ticket)) == KAFKA_QUEUE_FULL)
+		wait_in_emit(delivery);
+	return result;
+}
+
+/*
+ * Without a registry: the schema's text is a record of <prefix>.schemas,
+ * keyed by its fingerprint in hexadecimal, and acknowledged before its first
+ * use.
+ */
+static void
+publish_schema(Delivery *delivery, const EventSchema *schema)
+{
+	const char *name = delivery->schemas_topic;
+	char		key[17];
+	bool		found;
+	Option		compact = {"cleanup.policy", "compact"};
+	OptionList	config = {1, &compact};
+	KafkaTopicSpec spec = {
+		.name = name,
+		.partitions = 1,
+		.replication_factor = delivery->settings->topic_replication_factor,
+		.config = &config,
+	};
+
+	if (hash_search(delivery->schemas, &schema->fingerprint, HASH_FIND,
+					NULL) != NULL)
+		return;
+	if (hash_search(delivery->topics, name, HASH_FIND, NULL) == NULL)
+	{
+		kafka_sink_create_topics(delivery->kafka, &spec, 1);
+		wait_for_topics(delivery);
+		hash_search(delivery->topics, name, HASH_ENTER, NULL);
+	}
+
+	/*
+	 * The record belongs to the open unit; it is acknowledged before any
+	 * event that needs it when nothing at all is outstanding.
+	 */
+	snprintf(key, sizeof(key), "%016" INT64_MODIFIER "x", schema->fingerprint);
+	ack_tracker_add(delivery->tracker, delivery->ticket);
+	if (send_message(delivery, kafka_sink_topic(delivery->kafka, name),
+					 key, 16, schema->text, schema->text_len, NULL, 0, 0,
+					 delivery->ticket) == KAFKA_TOO_LARGE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("schema of \"%s\" exceeds the message limit of Kafka",
+						schema->full_name)));
+	while (kafka_sink_queued_messages(delivery->kafka) > 0)
+		wait_in_emit(delivery);
+	hash_search(delivery->schemas, &schema->fingerprint, HASH_ENTER, &found);
+}
+
+/*
+ * Resolve one schema to its framing; returns the registry's id, 0 without
+ * one.
+ */
+static int32
+resolve_schema(Delivery *delivery, const EventTarget *target,
+			   const EventSchema *schema, bool is_key, Frame *frame)
+{
+	const Settings *settings = delivery->settings;
+	char	   *subject;
+	int32		id = 0;
+
+	if (schema->text == NULL)
+		return 0;
+	if (delivery->registry == NULL)
+	{
+		publish_schema(delivery, schema);
+		single_object_frame(frame, schema->fingerprint);
+		return 0;
+	}
+
+	subject = registry_subject(is_key ? settings->key_subject_name_strategy :
+							   settings->value_subject_name_strategy,
+							   target->topic, schema->full_name, is_key);
+	PG_TRY();
+	{
+		id = registry_schema_id(delivery->registry, subject, schema->text);
+	}
+	PG_CATCH();
+	{
+		stream_set_waiting(delivery->stream, STREAM_WAIT_SCHEMA);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	confluent_frame(frame, id);
+	return id;
+}
+
+static TargetState *
+prepare_target(Delivery *delivery, EventTarget *target)
+{
+	TargetState *state;
+	int32		key_id;
+	int32		value_id;
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
+												  "wal2kafka target",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+
+	state = MemoryContextAllocZero(TopMemoryContext, sizeof(TargetState));
+	delivery_make_topics(delivery, list_make1(target->topic));
+	state->topic = kafka_sink_topic(delivery->kafka, target->topic);
+	key_id = resolve_schema(delivery, target, &target->key, true,
+							&state->key_frame);
+	value_id = resolve_schema(delivery, target, &target->value, false,
+							  &state->value_frame);
+	state->stats = stream_table(delivery->tables, target->relid,
+								target->schema_name, target->table_name);
+	if (state->stats != NULL)
+	{
+		state->stats->key_schema_id = key_id;
+		state->stats->value_schema_id = value_id;
+	}
+	target->sink_data = state;
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+	return state;
+}
+
+/* ---- the sink ---- */
+
+static void
+open_unit(Delivery *delivery, TimestampTz time)
+{
+	Assert(!delivery->unit_open);
+	if (!ack_tracker_open(delivery->tracker, time, &delivery->ticket))
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	delivery->unit_open = true;
+}
+
+static void
+close_unit(Delivery *delivery, XLogRecPtr end_lsn)
+{
+	Assert(delivery->unit_open);
+	ack_tracker_close(delivery->tracker, delivery->ticket, end_lsn);
+	delivery->unit_open = false;
+	delivery->sent = end_lsn;
+	delivery->transactions++;
+}
+
+void
+delivery_begin_unit(Delivery *delivery, TimestampTz time)
+{
+	open_unit(delivery, time);
+}
+
+void
+delivery_end_unit(Delivery *delivery, XLogRecPtr end_lsn)
+{
+	close_unit(delivery, end_lsn);
+}
+
+void
+delivery_set_position(Delivery *delivery, XLogRecPtr end_lsn)
+{
+	delivery->position = end_lsn;
+}
+
+static void
+sink_begin(EventSink *sink, const EventTransaction *txn)
+{
+	open_unit((Delivery *) sink, txn->commit_time);
+}
+
+static void
+sink_commit(EventSink *sink, const EventTransaction *txn)
+{
+	close_unit((Delivery *) sink, txn->end_lsn);
+}
+
+static void
+sink_release(EventSink *sink, EventTarget *target)
+{
+	if (target->sink_data != NULL)
+	{
+		pfree(target->sink_data);
+		target->sink_data = NULL;
+	}
+}
+
+static void
+raise_too_large(const Event *event)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("event of table \"%s.%s\" exceeds the message limit of Kafka",
+					event->target->schema_name, event->target->table_name),
+			 errdetail("The %s at LSN %X/%X has a key of %zu bytes and a value of %zu bytes.",
+					   event_kinds[event->kind].name,
+					   LSN_FORMAT_ARGS(event->lsn),
+					   event->key.len, event->value.len),
+			 errhint("Raise message.max.bytes in wal2kafka.kafka_options, and max.message.bytes of topic \"%s\".",
+					 event->target->topic)));
+}
+
+#ifdef WAL2KAFKA_TEST_CRASH
+/*
+ * Test builds only: die on a marked row, as a bug in an encoder would.
+ */
+static void
+crash_on_marked_row(const Event *event)
+{
+	static const char marker[] = "wal2kafka-crash-here";
+
+	if (event->value.data != NULL &&
+		memmem(event->value.data, event->value.len, marker,
+			   sizeof(marker) - 1) != NULL)
+		abort();
+}
+#else
+#define crash_on_marked_row(event)	((void) 0)
+#endif
+
+/*
+ * Put the framing in front of key or value.
+ */
+static inline EventBytes
+framed(const EventBytes *bytes, const Frame *frame)
+{
+	EventBytes	result = *bytes;
+
+	if (result.data != NULL)
+	{
+		result.data -= frame->len;
+		result.len += frame->len;
+		memcpy(result.data, frame->bytes, frame->len);
+	}
+	return result;
+}
+
+static void
+sink_emit(EventSink *sink, const Event *event)
+{
+	Delivery   *delivery = (Delivery *) sink;
+	TargetState *state;
+	EventBytes	key;
+	EventBytes	value;
+	int64		timestamp_ms = 0;
+	bool		own_unit = !delivery->unit_open;
+
+	crash_on_marked_row(event);
+	if (own_unit)
+		open_unit(delivery, event->time);
+	state = event->target->sink_data;
+	if (unlikely(state == NULL))
+		state = prepare_target(delivery, event->target);
+
+	key = framed(&event->key, &state->key_frame);
+	value = framed(&event->value, &state->value_frame);
+	if (delivery->settings->record_timestamp == RECORD_TIMESTAMP_COMMIT)
+		timestamp_ms = (event->time + UNIX_EPOCH_US) / 1000;
+
+	ack_tracker_add(delivery->tracker, delivery->ticket);
+	if (unlikely(send_message(delivery, state->topic, key.data, key.len,
+							  value.data, value.len, event->headers,
+							  event->nheaders, timestamp_ms,
+							  delivery->ticket) == KAFKA_TOO_LARGE))
+		raise_too_large(event);
+	if (own_unit)
+		close_unit(delivery, delivery->position);
+
+	delivery->events++;
+	delivery->bytes += key.len + value.len;
+	if (state->stats != NULL)
+	{
+		state->stats->events++;
+		state->stats->bytes += key.len + value.len;
+		state->stats->last_change = event->time;
+		state->stats->no_identity += event->no_identity;
+	}
+	if (unlikely(--delivery->until_service <= 0))
+	{
+		CHECK_FOR_INTERRUPTS();
+		delivery_service(delivery);
+	}
+}

@@ -1,0 +1,101 @@
+/*
+ * delivery.h
+ *		From events to acknowledged positions: the sink of the streaming
+ *		worker and of the snapshot.
+ *
+ * Ties together Kafka (kafka_sink.h), the schema registry (registry.h) and
+ * the tracker (ack_tracker.h): makes topics and resolves schemas when a
+ * target is new, frames and sends each event, and turns acknowledgements
+ * into one position.  One Delivery for each process that sends.
+ */
+#ifndef WAL2KAFKA_DELIVERY_H
+#define WAL2KAFKA_DELIVERY_H
+
+#include "postgres.h"
+
+#include "event.h"
+#include "nodes/pg_list.h"
+#include "preload/settings.h"
+#include "preload/shared_state.h"
+#include "storage/latch.h"
+
+typedef struct Delivery Delivery;
+
+/*
+ * Called after acknowledgements were read, from inside emit() too; confirms
+ * the slot, publishes statistics, and may raise or exit.
+ */
+typedef void (*DeliveryServiceFunc) (void *arg);
+
+/*
+ * Connect (in the background) with the settings given, which must stay valid.
+ * schemas_topic takes the schemas' texts where no registry is configured.
+ * Registers the sink as event_sink.  Allocates in TopMemoryContext.  Raises
+ * on wrong options; never waits.
+ */
+extern Delivery *delivery_create(StreamState *stream,
+								 const Settings *settings,
+								 const char *schemas_topic,
+								 DeliveryServiceFunc service, void *arg);
+
+/*
+ * End: for at most timeout_ms wait for what was sent to be acknowledged.
+ * Never raises.  delivery_acknowledged() stays valid.
+ */
+extern void delivery_finish(Delivery *delivery, int timeout_ms);
+
+/*
+ * Make the topics that do not exist yet; names are char *.  Waits as long as
+ * the broker is away.
+ */
+extern void delivery_make_topics(Delivery *delivery, List *names);
+
+/*
+ * The first of the topics that exists and holds records, or NULL.  Waits as
+ * long as the broker is away.
+ */
+extern char *delivery_find_nonempty_topic(Delivery *delivery, List *names);
+
+/*
+ * Where the record that is decoded next ends: the position of what it emits
+ * outside of transactions.
+ */
+extern void delivery_set_position(Delivery *delivery, XLogRecPtr end_lsn);
+
+/*
+ * Rows of a snapshot have no transaction of their own: what is emitted
+ * between these two belongs to one unit that ends at end_lsn.
+ */
+extern void delivery_begin_unit(Delivery *delivery, TimestampTz time);
+extern void delivery_end_unit(Delivery *delivery, XLogRecPtr end_lsn);
+
+/*
+ * Read acknowledgements and call the service function.  Cheap when nothing
+ * arrived.
+ */
+extern void delivery_service(Delivery *delivery);
+
+/*
+ * Is everything that was emitted acknowledged?
+ */
+extern bool delivery_idle(const Delivery *delivery);
+
+/*
+ * End of the last unit before which everything is acknowledged;
+ * InvalidXLogRecPtr before the first.
+ */
+extern XLogRecPtr delivery_acknowledged(const Delivery *delivery);
+
+/* End of the last unit that was handed to Kafka whole. */
+extern XLogRecPtr delivery_sent(const Delivery *delivery);
+
+/*
+ * Wait for the latch, an acknowledgement, or the timeout (ms, -1: none);
+ * then delivery_service().  Answers interrupts.
+ */
+extern void delivery_wait(Delivery *delivery, long timeout_ms);
+
+/* Copy counters to shared memory. */
+extern void delivery_publish(Delivery *delivery);
+
+#endif							/* WAL2KAFKA_DELIVERY_H */

@@ -1,0 +1,974 @@
+/*
+ * kafka_bgworker.c
+ *		The background worker of a stream: slot, WAL, Kafka, slot.
+ *
+ * The worker decodes its slot in process, outside of a transaction, as a
+ * walsender does: read a record, give it to the server's decoder, which calls
+ * the plugin (decoder.c) for the changes of each committed transaction, which
+ * calls the sink (delivery.c).  What Kafka acknowledged comes back as one
+ * position, and the slot moves there.
+ *
+ * At least once.  The slot's confirmed position never passes the end of a
+ * transaction that has a message without acknowledgement: it is taken from
+ * the tracker, or, when nothing at all is outstanding, from the end of what
+ * was decoded.  Whatever goes wrong ends the process; the next one starts at
+ * the slot, and what was sent but not confirmed is sent again, in the same
+ * order.  So there is one way to recover, and it is the way of every start.
+ *
+ * The confirmed position does not make a slot dirty: it is saved about once
+ * a second, or else a crash of the server would go back to the last
+ * checkpoint.
+ *
+ * Sleeping.  The worker sleeps in one place, delivery_wait(), on its latch,
+ * Kafka's file descriptor and the postmaster's death.  Its latch is set by
+ * flushes of WAL (16 and later: WalSndCtl's condition variable), by commits
+ * (15, and asynchronous commits everywhere: the commit callback of the
+ * preloaded library), by the launcher, and by signals.  Before it sleeps it
+ * says so (StreamState.asleep), then looks at the flush position once more.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "access/heapam_xlog.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlogreader.h"
+#include "access/xlogutils.h"
+#include "catalog/pg_db_role_setting.h"
+#include "compat.h"
+#include "delivery.h"
+#include "kafka_bgworker.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "preload/settings.h"
+#include "preload/shared_state.h"
+#include "replication/decode.h"
+#include "replication/logical.h"
+#include "replication/slot.h"
+#include "selection.h"
+#include "slot_state.h"
+#include "snapshot.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+/* Acknowledgements are served once in so many records. */
+#define RECORDS_PER_SERVICE		1024
+
+/* The slot goes to disk this often while it moves. */
+#define SAVE_INTERVAL_MS		1000
+
+/* Statistics go to shared memory this often while there is work. */
+#define PUBLISH_INTERVAL_MS		50
+
+/*
+ * Longest sleep: WAL of other databases, which wakes nobody on 15, still
+ * moves an idle slot.
+ */
+#define LONGEST_SLEEP_MS		10000
+
+/* How long the end of a worker waits for acknowledgements. */
+#define EXIT_DRAIN_MS			500
+#define RESTART_DRAIN_MS		5000
+
+/* Changes of pg_db_role_setting whose transactions are still running. */
+#define MAX_SETTING_XIDS		8
+
+/*
+ * The worker of this process.  Everything but "stream" and what it points to
+ * is private to the process.
+ */
+typedef struct Worker
+{
+	StreamState *stream;
+	Settings   *settings;		/* as at the start */
+	uint64		settings_digest;	/* of pg_db_role_setting */
+	char	   *database_name;
+	char		slot_name[NAMEDATALEN];
+	Delivery   *delivery;		/* NULL until connected */
+
+	/* decoding; NULL before that */
+	LogicalDecodingContext *ctx;
+	ResourceOwner owner;
+	XLogRecPtr	flushed;		/* how far WAL was flushed when last asked */
+	TimeLineID	timeline;
+
+	/* the slot */
+	XLogRecPtr	confirmed;
+	bool		unsaved;		/* confirmed since the last save */
+	TimestampTz saved_at;
+	TimestampTz published_at;
+
+	/* an asynchronous commit that is not flushed yet was first seen */
+	TimestampTz async_since;	/* 0: none */
+
+	TransactionId setting_xids[MAX_SETTING_XIDS];
+	int			nsetting_xids;
+	bool		setting_xids_overflow;
+} Worker;
+
+static Worker worker;
+static emit_log_hook_type previous_emit_log_hook;
+
+static void leave(StreamExit reason) pg_attribute_noreturn();
+
+/* ---- errors and exit ---- */
+
+/*
+ * Every error of this process that reaches the log is the stream's last
+ * error, FATAL ones included, which cannot be caught.
+ */
+static void
+note_error(ErrorData *edata)
+{
+	if (edata->elevel >= ERROR && worker.stream != NULL &&
+		edata->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN)
+	{
+		stream_set_error(worker.stream, edata->message, edata->detail,
+						 edata->hint);
+		SpinLockAcquire(&worker.stream->mutex);
+		worker.stream->exit = STREAM_EXIT_ERROR;
+		SpinLockRelease(&worker.stream->mutex);
+	}
+	if (previous_emit_log_hook)
+		previous_emit_log_hook(edata);
+}
+
+static void
+name_stream(void *arg)
+{
+	errcontext("stream \"%s\"", worker.stream->name);
+}
+
+static void
+set_exit(StreamExit reason)
+{
+	SpinLockAcquire(&worker.stream->mutex);
+	worker.stream->exit = reason;
+	SpinLockRelease(&worker.stream->mutex);
+}
+
+/*
+ * End of the worker for a reason of its own.
+ */
+static void
+leave(StreamExit reason)
+{
+	set_exit(reason);
+	proc_exit(0);
+}
+
+/*
+ * Do not start until somebody acts.
+ */
+static void
+hold(StreamWait waiting_for, const char *message, const char *detail,
+	 const char *hint)
+{
+	ereport(LOG,
+			(errmsg("stream \"%s\" is held: %s", worker.stream->name, message),
+			 detail ? errdetail("%s", detail) : 0,
+			 hint ? errhint("%s", hint) : 0));
+	stream_set_error(worker.stream, message, detail, hint);
+	stream_set_status(worker.stream, STREAM_HELD);
+	stream_set_waiting(worker.stream, waiting_for);
+	leave(STREAM_EXIT_HELD);
+}
+
+/*
+ * Move the slot to what is acknowledged, in memory.
+ */
+static void
+confirm(void)
+{
+	XLogRecPtr	position = delivery_acknowledged(worker.delivery);
+
+	if (worker.ctx == NULL)
+		return;
+
+	/* Nothing outstanding: all that was decoded needs no sending again. */
+	if (delivery_idle(worker.delivery))
+		position = worker.ctx->reader->EndRecPtr;
+	if (position <= worker.confirmed)
+		return;
+	LogicalConfirmReceivedLocation(position);
+	worker.confirmed = position;
+	worker.unsaved = true;
+}
+
+static void
+save_slot(void)
+{
+	if (!worker.unsaved)
+		return;
+	ReplicationSlotMarkDirty();
+	ReplicationSlotSave();
+	worker.unsaved = false;
+	worker.saved_at = GetCurrentTimestamp();
+}
+
+/*
+ * Last chance, for any kind of exit but a crash: give what is under way a
+ * moment, and keep what was achieved.
+ */
+static void
+worker_exit(int code, Datum arg)
+{
+	/* an error may have left some, and saving the slot needs its own */
+	LWLockReleaseAll();
+
+	if (worker.delivery != NULL)
+	{
+		delivery_finish(worker.delivery, EXIT_DRAIN_MS);
+		if (worker.ctx != NULL && MyReplicationSlot != NULL)
+		{
+			/*
+			 * What lies between the last acknowledged transaction and the
+			 * place of the error was perhaps not decoded whole: only the
+			 * tracker's word counts here.
+			 */
+			XLogRecPtr	position = delivery_acknowledged(worker.delivery);
+
+			if (position > worker.confirmed)
+			{
+				LogicalConfirmReceivedLocation(position);
+				worker.confirmed = position;
+				worker.unsaved = true;
+			}
+			save_slot();
+		}
+	}
+	slot_state_worker_ended();
+}
+
+/*
+ * The server goes down, or a crash elsewhere makes it start again.  Not our
+ * fault, so say so, and nothing else: as SignalHandlerForCrashExit().
+ */
+static void
+worker_quickdie(SIGNAL_ARGS)
+{
+	slot_state_worker_ended();
+	_exit(2);
+}
+
+/* ---- settings ---- */
+
+static void
+in_transaction(void (*function) (void))
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	StartTransactionCommand();
+	function();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = worker.owner;
+}
+
+static void
+read_settings(void)
+{
+	char	   *refused;
+
+	worker.database_name =
+		MemoryContextStrdup(TopMemoryContext,
+							NameStr(worker.stream->database));
+	worker.settings_digest = settings_catalog_digest(MyDatabaseId,
+													 GetSessionUserId());
+	refused = settings_refused_in_catalog(MyDatabaseId, GetSessionUserId());
+	if (refused != NULL)
+		hold(STREAM_WAIT_NOTHING, refused, NULL,
+			 "Correct the setting with ALTER DATABASE or ALTER ROLE; the stream then starts by itself.");
+
+	/* nobody else checks it for a decoder in process */
+	CheckSlotPermissions();
+}
+
+static uint64 current_digest;
+
+static void
+read_digest(void)
+{
+	current_digest = settings_catalog_digest(MyDatabaseId,
+											 GetSessionUserId());
+}
+
+/*
+ * Is the stream paused, and if so, say so and end.
+ */
+static void
+check_paused(void)
+{
+	const Settings *settings = worker.settings;
+	bool		paused = settings->paused;
+
+	if (!paused && settings->paused_until[0] != '\0')
+	{
+		Datum		until = DirectFunctionCall3(timestamptz_in,
+												CStringGetDatum(settings->paused_until),
+												ObjectIdGetDatum(InvalidOid),
+												Int32GetDatum(-1));
+
+		paused = DatumGetTimestampTz(until) > GetCurrentTimestamp();
+	}
+	if (paused)
+	{
+		ereport(LOG,
+				(errmsg("stream \"%s\" is paused", worker.stream->name)));
+		stream_set_status(worker.stream, STREAM_PAUSED);
+		leave(STREAM_EXIT_PAUSED);
+	}
+}
+
+/*
+ * At a boundary between transactions: end, so that the launcher starts a
+ * worker that knows the new settings.
+ */
+static void
+restart(const char *why)
+{
+	TimestampTz began = GetCurrentTimestamp();
+
+	ereport(LOG,
+			(errmsg("stream \"%s\" starts anew: %s", worker.stream->name,
+					why)));
+	while (!delivery_idle(worker.delivery) &&
+		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(),
+									   RESTART_DRAIN_MS))
+		delivery_wait(worker.delivery, 50);
+	confirm();
+	leave(STREAM_EXIT_RESTART);
+}
+
+/*
+ * A change of pg_db_role_setting went by in the WAL: remember its
+ * transaction, to look at the settings when it is over.
+ */
+static void
+watch_settings(XLogReaderState *record)
+{
+	CompatRelFile file;
+
+	if (XLogRecGetRmid(record) != RM_HEAP_ID ||
+		!XLogRecGetBlockTagExtended(record, 0, &file, NULL, NULL, NULL) ||
+		likely(compat_relfile_database(file) != InvalidOid) ||
+		compat_relfile_number(file) !=
+		compat_mapped_relfile(DbRoleSettingRelationId))
+		return;
+	if (worker.nsetting_xids == MAX_SETTING_XIDS)
+		worker.setting_xids_overflow = true;
+	else
+		worker.setting_xids[worker.nsetting_xids++] =
+			XLogRecGetXid(record);
+}
+
+/*
+ * Look whether something asks for a restart.  Between transactions only.
+ */
+static void
+check_settings(void)
+{
+	bool		look = false;
+
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		if (!settings_equal(worker.settings, &wal2kafka_settings))
+			restart("settings changed");
+	}
+
+	for (int i = 0; i < worker.nsetting_xids;)
+	{
+		if (TransactionIdIsInProgress(worker.setting_xids[i]))
+			i++;
+		else
+		{
+			worker.setting_xids[i] =
+				worker.setting_xids[--worker.nsetting_xids];
+			look = true;
+		}
+	}
+	if (look || worker.setting_xids_overflow)
+	{
+		worker.setting_xids_overflow = (worker.nsetting_xids > 0 &&
+										worker.setting_xids_overflow);
+		in_transaction(read_digest);
+		if (current_digest != worker.settings_digest)
+			restart("settings changed");
+	}
+	if (worker.stream->restart_requested)
+		restart("requested");
+}
+
+/* ---- the slot ---- */
+
+/* What is known of the stream's slot, and of others in its database. */
+typedef struct SlotFacts
+{
+	bool		exists;
+	bool		logical;
+	bool		ours;			/* plugin is wal2kafka */
+	Oid			database;
+	pid_t		active_pid;
+	NameData	orphan;			/* slot of ours here that no stream has */
+} SlotFacts;
+
+/*
+ * Does a stream use this slot?
+ */
+static bool
+slot_has_stream(const char *slot_name)
+{
+	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
+	{
+		StreamState *stream = shared_state_stream(i);
+		bool		same;
+
+		SpinLockAcquire(&stream->mutex);
+		same = (stream->status != STREAM_UNUSED &&
+				strcmp(stream->slot_name, slot_name) == 0);
+		SpinLockRelease(&stream->mutex);
+		if (same)
+			return true;
+	}
+	return false;
+}
+
+static void
+examine_slots(SlotFacts *facts)
+{
+	memset(facts, 0, sizeof(*facts));
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+		ReplicationSlotPersistentData data;
+		pid_t		active_pid;
+		bool		ours;
+
+		if (!slot->in_use)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		data = slot->data;
+		active_pid = slot->active_pid;
+		SpinLockRelease(&slot->mutex);
+
+		ours = strcmp(NameStr(data.plugin), "wal2kafka") == 0;
+		if (strcmp(NameStr(data.name), worker.slot_name) == 0)
+		{
+			facts->exists = true;
+			facts->logical = (data.database != InvalidOid);
+			facts->ours = ours;
+			facts->database = data.database;
+			facts->active_pid = active_pid;
+		}
+		else if (ours && data.database == MyDatabaseId && active_pid == 0 &&
+				 data.persistency == RS_PERSISTENT &&
+				 !slot_has_stream(NameStr(data.name)))
+			facts->orphan = data.name;
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+}
+
+/*
+ * Publish what identifies the stream, and refuse two streams with one slot
+ * or one topic prefix.
+ */
+static void
+claim_identity(void)
+{
+	StreamState *me = worker.stream;
+	const char *prefix = selection_topic_prefix(worker.settings,
+												worker.database_name);
+
+	if (worker.settings->slot_name[0] != '\0')
+		strlcpy(worker.slot_name, worker.settings->slot_name, NAMEDATALEN);
+	else
+		stream_default_slot_name(me->name, worker.database_name,
+								 NameStr(me->role), worker.slot_name);
+
+	SpinLockAcquire(&me->mutex);
+	strlcpy(me->slot_name, worker.slot_name, NAMEDATALEN);
+	strlcpy(me->topic_prefix, prefix, sizeof(me->topic_prefix));
+	me->database_oid = MyDatabaseId;
+	SpinLockRelease(&me->mutex);
+
+	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
+	{
+		StreamState *other = shared_state_stream(i);
+		char		name[STREAM_NAME_LEN];
+		bool		same_slot;
+		bool		same_prefix;
+
+		if (other == me)
+			continue;
+		SpinLockAcquire(&other->mutex);
+		same_slot = (other->status != STREAM_UNUSED &&
+					 strcmp(other->slot_name, worker.slot_name) == 0);
+		same_prefix = (other->status != STREAM_UNUSED &&
+					   strcmp(other->topic_prefix, prefix) == 0);
+		strlcpy(name, other->name, sizeof(name));
+		SpinLockRelease(&other->mutex);
+		if (same_slot || same_prefix)
+			hold(STREAM_WAIT_NOTHING,
+				 psprintf("streams \"%s\" and \"%s\" have the same %s",
+						  me->name, name,
+						  same_slot ? "slot" : "topic prefix"),
+				 psprintf("The %s is \"%s\".",
+						  same_slot ? "slot" : "topic prefix",
+						  same_slot ? worker.slot_name : prefix),
+				 same_slot ? "Set wal2kafka.slot_name for one of them." :
+				 "Set wal2kafka.topic_prefix for one of them.");
+	}
+}
+
+static void
+check_slot_usable(const SlotFacts *facts)
+{
+	if (!facts->logical || !facts->ours)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" belongs to something else",
+						worker.slot_name),
+				 errdetail("It is not a logical slot of output plugin wal2kafka."),
+				 errhint("Set wal2kafka.slot_name to another name, or drop the slot.")));
+	if (facts->database != MyDatabaseId)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" belongs to another database",
+						worker.slot_name),
+				 errhint("Set wal2kafka.slot_name to another name.")));
+	if (facts->active_pid != 0)
+	{
+		stream_set_waiting(worker.stream, STREAM_WAIT_LOCK);
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("replication slot \"%s\" is in use by process %d",
+						worker.slot_name, (int) facts->active_pid),
+				 errhint("End that process, for example with pg_terminate_backend().")));
+	}
+}
+
+/*
+ * The topics of the tables that are selected now, also of those without a
+ * row, exist before the first event.
+ */
+static List *
+select_topics(void)
+{
+	int			ntables;
+	List	   *topics = selection_topics(worker.settings,
+										  worker.database_name, &ntables);
+
+	CurrentResourceOwner = worker.owner;
+	if (ntables > worker.settings->guardrail_collections_max)
+		hold(STREAM_WAIT_GUARD,
+			 psprintf("%d tables are selected, more than wal2kafka.guardrail_collections_max",
+					  ntables),
+			 psprintf("The limit is %d.",
+					  worker.settings->guardrail_collections_max),
+			 "Name a publication in wal2kafka.publication_name, or raise the limit.");
+	return topics;
+}
+
+/*
+ * A stream without a slot.  Makes the slot, reads the tables, and ends: the
+ * next worker streams.
+ */
+static void
+start_new_stream(const SlotFacts *facts, bool interrupted)
+{
+	List	   *topics = select_topics();
+	char	   *nonempty;
+
+	if (NameStr(facts->orphan)[0] != '\0')
+		hold(STREAM_WAIT_NOTHING,
+			 psprintf("slot \"%s\" of this database belongs to no stream",
+					  NameStr(facts->orphan)),
+			 "The stream has no slot of its own; perhaps its database or role was renamed, or its settings changed.",
+			 psprintf("To go on from there, set wal2kafka.slot_name to \"%s\"; to begin anew, drop that slot and call wal2kafka.restart().",
+					  NameStr(facts->orphan)));
+
+	delivery_make_topics(worker.delivery, topics);
+	if (!interrupted && !worker.settings->adopt_topics &&
+		(nonempty = delivery_find_nonempty_topic(worker.delivery,
+												 topics)) != NULL)
+		hold(STREAM_WAIT_NOTHING,
+			 psprintf("the stream is new, but topic \"%s\" has records",
+					  nonempty),
+			 "Something else has written to the topic, or the stream's slot was lost.",
+			 "Set wal2kafka.adopt_topics to on to write to the topics all the same, or choose another wal2kafka.topic_prefix.");
+
+	if (interrupted)
+		ReplicationSlotDrop(worker.slot_name, true);
+	snapshot_start_stream(worker.delivery, worker.stream, worker.settings,
+						  worker.slot_name,
+						  worker.settings->snapshot_mode == SNAPSHOT_INITIAL);
+	leave(STREAM_EXIT_RESTART);
+}
+
+/* ---- WAL ---- */
+
+/*
+ * The reader's page_read callback: what is flushed, and never a wait.  A
+ * record that is not there yet makes XLogReadRecord() return NULL without an
+ * error, and the next call tries the same record again.
+ */
+static int
+read_flushed_wal(XLogReaderState *reader, XLogRecPtr page, int needed,
+				 XLogRecPtr target, char *buf)
+{
+	XLogRecPtr	limit;
+	TimeLineID	timeline;
+	WALReadError error;
+	int			count;
+
+	if (worker.flushed < page + needed)
+		worker.flushed = GetFlushRecPtr(&worker.timeline);
+	limit = worker.flushed;
+	XLogReadDetermineTimeline(reader, page, needed, worker.timeline);
+	timeline = reader->currTLI;
+	if (timeline != worker.timeline)
+		limit = reader->currTLIValidUntil;
+	if (limit < page + needed)
+		return -1;
+
+	count = (limit - page >= XLOG_BLCKSZ) ? XLOG_BLCKSZ : limit - page;
+	if (!WALRead(reader, buf, page, count, timeline, &error))
+		WALReadRaiseError(&error);
+	return count;
+}
+
+/*
+ * How long to sleep at most, and what to do instead: asynchronous commits
+ * are flushed by us when they are old enough.  Returns 0 for not sleeping.
+ */
+static long
+sleep_time(XLogRecPtr flushed)
+{
+	const int	delay = worker.settings->async_flush_delay;
+	XLogRecPtr	async_lsn;
+	TimestampTz now = GetCurrentTimestamp();
+	long		timeout = LONGEST_SLEEP_MS;
+
+	async_lsn = pg_atomic_read_u64(&worker.stream->async_commit_lsn);
+	if (async_lsn <= flushed)
+		worker.async_since = 0;
+	else if (delay < 0)
+		timeout = 20;			/* the WAL writer wakes nobody on 15 */
+	else
+	{
+		if (worker.async_since == 0)
+			worker.async_since = now;
+		timeout = delay - (now - worker.async_since) / 1000;
+		if (timeout <= 0)
+		{
+			XLogFlush(async_lsn);
+			worker.async_since = 0;
+			return 0;
+		}
+	}
+
+	if (worker.unsaved)
+	{
+		long		until_save = SAVE_INTERVAL_MS -
+			(now - worker.saved_at) / 1000;
+
+		timeout = Min(timeout, Max(until_save, 1));
+	}
+	if (worker.nsetting_xids > 0)
+		timeout = Min(timeout, 10);
+	if (!delivery_idle(worker.delivery))
+		timeout = Min(timeout, 1000);
+#if COMPAT_HAS_WAL_FLUSH_CV
+	/* flushes wake those on WalSndCtl only if there may be walsenders */
+	if (max_wal_senders == 0)
+		timeout = Min(timeout, 20);
+#endif
+	return timeout;
+}
+
+static void
+wait_for_wal(void)
+{
+	TimeLineID	timeline;
+	XLogRecPtr	flushed;
+	long		timeout;
+
+	compat_prepare_wal_sleep();
+	pg_atomic_write_u32(&worker.stream->asleep, 1);
+	pg_memory_barrier();
+	flushed = GetFlushRecPtr(&timeline);
+	if (flushed <= worker.flushed)
+	{
+		timeout = sleep_time(flushed);
+		if (timeout > 0)
+			delivery_wait(worker.delivery, timeout);
+	}
+	pg_atomic_write_u32(&worker.stream->asleep, 0);
+	compat_cancel_wal_sleep();
+}
+
+/*
+ * Called by delivery_service(), also from within the decoding of a large
+ * transaction.
+ */
+static void
+service(void *arg)
+{
+	StreamState *stream = worker.stream;
+	TimestampTz now;
+
+	confirm();
+	now = GetCurrentTimestamp();
+	if (worker.unsaved &&
+		now - worker.saved_at >= SAVE_INTERVAL_MS * INT64CONST(1000))
+		save_slot();
+	if (now - worker.published_at >= PUBLISH_INTERVAL_MS * INT64CONST(1000))
+	{
+		worker.published_at = now;
+		SpinLockAcquire(&stream->mutex);
+		if (worker.ctx != NULL)
+			stream->received_lsn = worker.ctx->reader->EndRecPtr;
+		stream->acknowledged_lsn = worker.confirmed;
+		SpinLockRelease(&stream->mutex);
+		delivery_publish(worker.delivery);
+	}
+
+	/*
+	 * A transaction that cannot be finished, because Kafka or the registry is
+	 * away, must not keep new settings from helping.  Nothing of it is
+	 * confirmed, so it comes again.
+	 */
+	if (stream->restart_requested && worker.ctx != NULL &&
+		stream->waiting_for != STREAM_WAIT_NOTHING)
+	{
+		ereport(LOG,
+				(errmsg("stream \"%s\" starts anew: requested",
+						stream->name)));
+		leave(STREAM_EXIT_RESTART);
+	}
+}
+
+/* Before the worker sleeps its statistics are up to date. */
+static void
+publish_now(void)
+{
+	worker.published_at = 0;
+	service(NULL);
+}
+
+static void
+start_decoding(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	worker.confirmed = MyReplicationSlot->data.confirmed_flush;
+	worker.ctx =
+		CreateDecodingContext(InvalidXLogRecPtr, NIL, false,
+							  XL_ROUTINE(.page_read = read_flushed_wal,
+										 .segment_open = wal_segment_open,
+										 .segment_close = wal_segment_close),
+							  NULL, NULL, NULL);
+	XLogBeginRead(worker.ctx->reader, MyReplicationSlot->data.restart_lsn);
+	MemoryContextSwitchTo(old);
+
+	/* entries of the present must not serve the past */
+	InvalidateSystemCaches();
+	ereport(LOG,
+			(errmsg("stream \"%s\" streams from %X/%X", worker.stream->name,
+					LSN_FORMAT_ARGS(worker.confirmed))));
+	stream_set_status(worker.stream, STREAM_STREAMING);
+	pgstat_report_activity(STATE_RUNNING, "streaming to Kafka");
+}
+
+/*
+ * Decode until there is nothing left that is flushed.
+ */
+static void
+decode_available(MemoryContext loop_context)
+{
+	XLogReaderState *reader = worker.ctx->reader;
+	int			until_service = RECORDS_PER_SERVICE;
+
+	for (;;)
+	{
+		char	   *error = NULL;
+
+		if (XLogReadRecord(reader, &error) == NULL)
+		{
+			if (error != NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_DATA_CORRUPTED),
+						 errmsg("could not read WAL at %X/%X: %s",
+								LSN_FORMAT_ARGS(reader->EndRecPtr), error)));
+			return;
+		}
+		watch_settings(reader);
+		delivery_set_position(worker.delivery, reader->EndRecPtr);
+		LogicalDecodingProcessRecord(worker.ctx, reader);
+
+		/* the server's decoder leaves both as a transaction's end does */
+		MemoryContextSwitchTo(loop_context);
+		CurrentResourceOwner = worker.owner;
+
+		if (--until_service == 0)
+		{
+			CHECK_FOR_INTERRUPTS();
+			delivery_service(worker.delivery);
+			check_settings();
+			until_service = RECORDS_PER_SERVICE;
+		}
+	}
+}
+
+static void
+stream_changes(void)
+{
+	MemoryContext loop_context =
+		AllocSetContextCreate(TopMemoryContext, "wal2kafka worker",
+							  ALLOCSET_DEFAULT_SIZES);
+
+	start_decoding();
+	MemoryContextSwitchTo(loop_context);
+	for (;;)
+	{
+		decode_available(loop_context);
+		publish_now();
+		check_settings();
+		MemoryContextReset(loop_context);
+		wait_for_wal();
+		check_settings();
+	}
+}
+
+/* ---- start ---- */
+
+/*
+ * Where the server has a list of trusted output plugins, ours is on it in
+ * this process: preloading the library and naming the stream is the
+ * administrator's word.
+ */
+static void
+trust_own_plugin(void)
+{
+	const char *list = GetConfigOption("output_plugin_libraries", true,
+									   false);
+
+	if (list != NULL)
+		SetConfigOption("output_plugin_libraries",
+						list[0] != '\0' ?
+						psprintf("%s, wal2kafka", list) : "wal2kafka",
+						PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static void
+connect_worker(Datum main_arg)
+{
+	static ErrorContextCallback context;
+	StreamState *stream;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGQUIT, worker_quickdie);
+	BackgroundWorkerUnblockSignals();
+
+	stream = shared_state_attach_worker(DatumGetInt32(main_arg));
+	worker.stream = stream;
+	previous_emit_log_hook = emit_log_hook;
+	emit_log_hook = note_error;
+	context.callback = name_stream;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	before_shmem_exit(worker_exit, (Datum) 0);
+
+	BackgroundWorkerInitializeConnection(NameStr(stream->database),
+										 NameStr(stream->role)[0] != '\0' ?
+										 NameStr(stream->role) : NULL, 0);
+	worker.owner = ResourceOwnerCreate(NULL, "wal2kafka worker");
+	CurrentResourceOwner = worker.owner;
+	worker.settings = settings_copy(TopMemoryContext);
+}
+
+static void
+check_can_stream(void)
+{
+	if (worker.settings->bootstrap_servers[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("wal2kafka.bootstrap_servers is not set"),
+				 errhint("Set it to the address of a Kafka broker, such as \"localhost:9092\".")));
+	CheckLogicalDecodingRequirements();
+	trust_own_plugin();
+}
+
+/*
+ * The slot exists: take it, unless its workers crash.
+ */
+static void
+acquire_slot(bool forgive)
+{
+	compat_slot_acquire(worker.slot_name);
+	if (forgive)
+		slot_state_forget_crashes(worker.slot_name);
+	if (slot_state_worker_started(worker.slot_name) >= CRASH_LIMIT)
+		hold(STREAM_WAIT_NOTHING,
+			 "the worker ended abnormally twice in ten minutes",
+			 psprintf("The slot's confirmed position is %X/%X.",
+					  LSN_FORMAT_ARGS(MyReplicationSlot->data.confirmed_flush)),
+			 "Look at the server's log for the reason, then call wal2kafka.restart().");
+}
+
+void
+kafka_bgworker_main(Datum main_arg)
+{
+	SlotFacts	facts;
+	bool		interrupted;
+	bool		requested;
+
+	connect_worker(main_arg);
+	SpinLockAcquire(&worker.stream->mutex);
+	requested = worker.stream->restart_requested;
+	worker.stream->restart_requested = false;
+	SpinLockRelease(&worker.stream->mutex);
+
+	in_transaction(read_settings);
+	in_transaction(check_paused);
+	claim_identity();
+	check_can_stream();
+
+	examine_slots(&facts);
+	interrupted = false;
+	if (facts.exists)
+	{
+		check_slot_usable(&facts);
+		interrupted = slot_state_snapshot_pending(worker.slot_name);
+	}
+	if (facts.exists && !interrupted)
+		acquire_slot(requested);
+
+	worker.delivery =
+		delivery_create(worker.stream, worker.settings,
+						selection_schemas_topic(worker.settings,
+												worker.database_name),
+						service, NULL);
+	if (!facts.exists || interrupted)
+		start_new_stream(&facts, interrupted);
+
+	delivery_make_topics(worker.delivery, select_topics());
+	stream_changes();
+}

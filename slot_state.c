@@ -1,0 +1,255 @@
+/*
+ * slot_state.c
+ *		What must survive a crash and is not in the slot itself.
+ *
+ * A background worker that crashes restarts the whole server, and starts
+ * again with it: a row that crashes the worker would restart the server for
+ * ever.  So a file exists while a worker runs.  It is removed however the
+ * process ends, an error, a shutdown, and even SIGQUIT, which means that the
+ * server is going down for someone else's reason.  What finds the file at its
+ * start knows that its predecessor died on its own.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "compat.h"
+#include "port/pg_crc32c.h"
+#include "slot_state.h"
+#include "storage/fd.h"
+#include "utils/timestamp.h"
+
+#define SLOT_STATE_MAGIC	0x57324B53	/* "W2KS" */
+#define SLOT_STATE_VERSION	1
+
+/*
+ * Contents of the state file.  Native byte order: the file never leaves its
+ * data directory.
+ */
+typedef struct SlotState
+{
+	uint32		magic;
+	uint32		version;
+	bool		snapshot_pending;
+	bool		held;			/* crashed too often; until somebody acts */
+	int			ncrashes;		/* entries of crashes in use, oldest first */
+	TimestampTz crashes[CRASH_LIMIT];
+	pg_crc32c	crc;			/* of everything before */
+} SlotState;
+
+/* Of the worker in this process; empty: not marked as running. */
+static char running_path[MAXPGPATH];
+
+static void
+state_path(char *path, const char *slot_name, const char *file)
+{
+	snprintf(path, MAXPGPATH, "pg_replslot/%s/wal2kafka.%s", slot_name, file);
+}
+
+static pg_crc32c
+state_crc(const SlotState *state)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, state, offsetof(SlotState, crc));
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/*
+ * A missing file is a slot that was never interrupted: one that a snapshot
+ * was begun for has a file, written before the slot became persistent.
+ */
+static void
+load_state(const char *slot_name, SlotState *state)
+{
+	char		path[MAXPGPATH];
+	int			fd;
+	ssize_t		nread;
+
+	memset(state, 0, sizeof(SlotState));
+	state->magic = SLOT_STATE_MAGIC;
+	state->version = SLOT_STATE_VERSION;
+
+	state_path(path, slot_name, "state");
+	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	if (fd < 0)
+	{
+		if (errno == ENOENT)
+			return;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\": %m", path)));
+	}
+	nread = read(fd, state, sizeof(SlotState));
+	CloseTransientFile(fd);
+	if (nread != sizeof(SlotState) ||
+		state->magic != SLOT_STATE_MAGIC ||
+		state->version != SLOT_STATE_VERSION ||
+		!EQ_CRC32C(state->crc, state_crc(state)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("file \"%s\" is damaged", path),
+				 errhint("Remove the file if the stream's snapshot was complete; otherwise drop the slot.")));
+}
+
+static void
+save_state(const char *slot_name, SlotState *state)
+{
+	char		path[MAXPGPATH];
+	char		tmp_path[MAXPGPATH];
+	int			fd;
+
+	state_path(path, slot_name, "state");
+	state_path(tmp_path, slot_name, "state.tmp");
+	state->crc = state_crc(state);
+
+	fd = OpenTransientFile(tmp_path,
+						   O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", tmp_path)));
+	errno = 0;
+	if (write(fd, state, sizeof(SlotState)) != sizeof(SlotState))
+	{
+		/* a short write without an error is a full disk */
+		if (errno == 0)
+			errno = ENOSPC;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not write to file \"%s\": %m", tmp_path)));
+	}
+	if (CloseTransientFile(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not close file \"%s\": %m", tmp_path)));
+
+	/* fsyncs the file, the renaming and the directory */
+	durable_rename(tmp_path, path, ERROR);
+}
+
+bool
+slot_state_snapshot_pending(const char *slot_name)
+{
+	SlotState	state;
+
+	load_state(slot_name, &state);
+	return state.snapshot_pending;
+}
+
+void
+slot_state_set_snapshot_pending(const char *slot_name, bool pending)
+{
+	SlotState	state;
+
+	load_state(slot_name, &state);
+	state.snapshot_pending = pending;
+	save_state(slot_name, &state);
+}
+
+/* Remove crashes that are older than the window. */
+static void
+forget_old_crashes(SlotState *state, TimestampTz now)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < state->ncrashes; i++)
+	{
+		if (!TimestampDifferenceExceeds(state->crashes[i], now,
+										CRASH_WINDOW_SECS * 1000))
+			state->crashes[kept++] = state->crashes[i];
+	}
+	state->ncrashes = kept;
+}
+
+static void
+mark_running(const char *path)
+{
+	int			fd;
+
+	fd = OpenTransientFile(path, O_CREAT | O_WRONLY | PG_BINARY);
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", path)));
+	CloseTransientFile(fd);
+
+	/*
+	 * Only a crash of this process matters, not one of the machine, after
+	 * which the file may be missing: no fsync.
+	 */
+	strlcpy(running_path, path, sizeof(running_path));
+}
+
+int
+slot_state_worker_started(const char *slot_name)
+{
+	SlotState	state;
+	TimestampTz now = GetCurrentTimestamp();
+	char		path[MAXPGPATH];
+	struct stat st;
+
+	load_state(slot_name, &state);
+	state_path(path, slot_name, "running");
+	if (stat(path, &st) == 0)
+	{
+		forget_old_crashes(&state, now);
+		Assert(state.ncrashes < CRASH_LIMIT || state.held);
+		if (state.ncrashes == CRASH_LIMIT)
+			state.ncrashes--;
+		state.crashes[state.ncrashes++] = now;
+		if (state.ncrashes == CRASH_LIMIT)
+			state.held = true;
+		save_state(slot_name, &state);
+		if (unlink(path) != 0)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not remove file \"%s\": %m", path)));
+	}
+	else if (errno != ENOENT)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat file \"%s\": %m", path)));
+
+	if (state.held)
+		return CRASH_LIMIT;
+	mark_running(path);
+	return state.ncrashes;
+}
+
+void
+slot_state_worker_ended(void)
+{
+	int			save_errno = errno;
+
+	if (running_path[0] != '\0')
+	{
+		unlink(running_path);
+		running_path[0] = '\0';
+	}
+	errno = save_errno;
+}
+
+void
+slot_state_forget_crashes(const char *slot_name)
+{
+	SlotState	state;
+	char		path[MAXPGPATH];
+
+	load_state(slot_name, &state);
+	if (state.ncrashes > 0 || state.held)
+	{
+		state.ncrashes = 0;
+		state.held = false;
+		save_state(slot_name, &state);
+	}
+	state_path(path, slot_name, "running");
+	if (unlink(path) != 0 && errno != ENOENT)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not remove file \"%s\": %m", path)));
+}

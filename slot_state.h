@@ -1,0 +1,45 @@
+/*
+ * slot_state.h
+ *		What must survive a crash and is not in the slot itself.
+ *
+ * Two small files in the slot's own folder, which go away with the slot:
+ * one remembers whether the snapshot is complete and when workers crashed,
+ * the other exists while a worker runs.  Streaming has no table to keep this
+ * in: a standby cannot write one, and CREATE EXTENSION is not needed to
+ * stream.
+ *
+ * All functions raise file-access errors.
+ */
+#ifndef WAL2KAFKA_SLOT_STATE_H
+#define WAL2KAFKA_SLOT_STATE_H
+
+#include "datatype/timestamp.h"
+
+/* A worker that ends abnormally this often in this time holds its stream. */
+#define CRASH_LIMIT			2
+#define CRASH_WINDOW_SECS	600
+
+/* Is a snapshot that was begun for this slot not complete? */
+extern bool slot_state_snapshot_pending(const char *slot_name);
+extern void slot_state_set_snapshot_pending(const char *slot_name,
+											bool pending);
+
+/*
+ * A worker is about to decode.  Counts the one before it as crashed if that
+ * never said that it ended.  Returns how many crashed within CRASH_WINDOW_SECS.
+ * From CRASH_LIMIT on the caller must not decode, and nothing is marked as
+ * running: the stream is held until slot_state_forget_crashes(), also after
+ * a restart of the server.
+ */
+extern int	slot_state_worker_started(const char *slot_name);
+
+/*
+ * The worker ends in order, whatever the reason.  Safe to call in a signal
+ * handler, and when no worker was marked.
+ */
+extern void slot_state_worker_ended(void);
+
+/* The operator had a look: forget crashes. */
+extern void slot_state_forget_crashes(const char *slot_name);
+
+#endif							/* WAL2KAFKA_SLOT_STATE_H */
