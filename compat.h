@@ -85,4 +85,23 @@ typedef RelFileNode CompatRelFile;
 	RelationMapOidToFilenode(relid, true)
 #endif
 
+/* Access checks of one catalog row became one function in 16. */
+#if PG_VERSION_NUM >= 160000
+#define compat_database_aclcheck(database, role, mode) \
+	object_aclcheck(DatabaseRelationId, database, role, mode)
+#else
+#define compat_database_aclcheck(database, role, mode) \
+	pg_database_aclcheck(database, role, mode)
+#endif
+
+/* Decoding of a date reports what is wrong in an argument more from 16. */
+#if PG_VERSION_NUM >= 160000
+#define compat_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz, \
+				   &(DateTimeErrorExtra) {0})
+#else
+#define compat_decode_datetime(field, ftype, nf, dtype, tm, fsec, tz) \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz)
+#endif
+
 #endif							/* WAL2KAFKA_COMPAT_H */

@@ -597,7 +597,8 @@ publish_schema(Delivery *delivery, const EventSchema *schema)
 	 * The record belongs to the open unit; it is acknowledged before any
 	 * event that needs it when nothing at all is outstanding.
 	 */
-	snprintf(key, sizeof(key), "%016" INT64_MODIFIER "x", schema->fingerprint);
+	snprintf(key, sizeof(key), "%016llx",
+			 (unsigned long long) schema->fingerprint);
 	ack_tracker_add(delivery->tracker, delivery->ticket);
 	if (send_message(delivery, kafka_sink_topic(delivery->kafka, name),
 					 key, 16, schema->text, schema->text_len, NULL, 0, 0,

@@ -122,7 +122,7 @@ typedef struct Worker
 static Worker worker;
 static emit_log_hook_type previous_emit_log_hook;
 
-static void leave(StreamExit reason) pg_attribute_noreturn();
+static void leave(StreamExit reason) __attribute__((noreturn));
 
 /* ---- errors and exit ---- */
 
@@ -423,6 +423,7 @@ typedef struct SlotFacts
 	bool		logical;
 	bool		ours;			/* plugin is wal2kafka */
 	Oid			database;
+	XLogRecPtr	confirmed;
 	pid_t		active_pid;
 	NameData	orphan;			/* slot of ours here that no stream has */
 } SlotFacts;
@@ -443,6 +444,29 @@ slot_has_stream(const char *slot_name)
 				strcmp(stream->slot_name, slot_name) == 0);
 		SpinLockRelease(&stream->mutex);
 		if (same)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Does another stream of this database not say yet which slot it has?
+ */
+static bool
+others_unnamed(void)
+{
+	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
+	{
+		StreamState *stream = shared_state_stream(i);
+		bool		unnamed;
+
+		SpinLockAcquire(&stream->mutex);
+		unnamed = (stream->status == STREAM_STARTING &&
+				   stream->slot_name[0] == '\0' &&
+				   strcmp(NameStr(stream->database),
+						  worker.database_name) == 0);
+		SpinLockRelease(&stream->mutex);
+		if (unnamed)
 			return true;
 	}
 	return false;
@@ -474,6 +498,7 @@ examine_slots(SlotFacts *facts)
 			facts->logical = (data.database != InvalidOid);
 			facts->ours = ours;
 			facts->database = data.database;
+			facts->confirmed = data.confirmed_flush;
 			facts->active_pid = active_pid;
 		}
 		else if (ours && data.database == MyDatabaseId && active_pid == 0 &&
@@ -486,7 +511,8 @@ examine_slots(SlotFacts *facts)
 
 /*
  * Publish what identifies the stream, and refuse two streams with one slot
- * or one topic prefix.
+ * or one topic prefix: the one that runs goes on, of two that start the
+ * first in the array.
  */
 static void
 claim_identity(void)
@@ -511,15 +537,20 @@ claim_identity(void)
 	{
 		StreamState *other = shared_state_stream(i);
 		char		name[STREAM_NAME_LEN];
+		bool		before_me;
 		bool		same_slot;
 		bool		same_prefix;
 
 		if (other == me)
 			continue;
 		SpinLockAcquire(&other->mutex);
-		same_slot = (other->status != STREAM_UNUSED &&
+		before_me = (other->status == STREAM_STREAMING ||
+					 other->status == STREAM_SNAPSHOT ||
+					 (other->status != STREAM_UNUSED &&
+					  other->status != STREAM_HELD && other < me));
+		same_slot = (before_me &&
 					 strcmp(other->slot_name, worker.slot_name) == 0);
-		same_prefix = (other->status != STREAM_UNUSED &&
+		same_prefix = (before_me &&
 					   strcmp(other->topic_prefix, prefix) == 0);
 		strlcpy(name, other->name, sizeof(name));
 		SpinLockRelease(&other->mutex);
@@ -564,6 +595,23 @@ check_slot_usable(const SlotFacts *facts)
 }
 
 /*
+ * A row that crashes the worker must not restart the server for ever.
+ * forgive: the operator called restart().
+ */
+static void
+hold_if_crashing(const SlotFacts *facts, bool forgive)
+{
+	if (forgive)
+		slot_state_forget_crashes(worker.slot_name);
+	if (slot_state_worker_started(worker.slot_name) >= CRASH_LIMIT)
+		hold(STREAM_WAIT_NOTHING,
+			 "the worker ended abnormally twice in ten minutes",
+			 psprintf("The slot's confirmed position is %X/%X.",
+					  LSN_FORMAT_ARGS(facts->confirmed)),
+			 "Look at the server's log for the reason, then call wal2kafka.restart().");
+}
+
+/*
  * The topics of the tables that are selected now, also of those without a
  * row, exist before the first event.
  */
@@ -586,23 +634,41 @@ select_topics(void)
 }
 
 /*
+ * Never a silent fresh start beside a slot that was perhaps this stream's.
+ */
+static void
+hold_if_slot_is_orphaned(void)
+{
+	SlotFacts	facts;
+	TimestampTz began = GetCurrentTimestamp();
+
+	/* streams that start together must not take each other's for orphans */
+	while (others_unnamed() &&
+		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(), 5000))
+		delivery_wait(worker.delivery, 20);
+	examine_slots(&facts);
+	if (NameStr(facts.orphan)[0] == '\0')
+		return;
+	hold(STREAM_WAIT_NOTHING,
+		 psprintf("slot \"%s\" of this database belongs to no stream",
+				  NameStr(facts.orphan)),
+		 "The stream has no slot of its own; perhaps its database or role was renamed, or its settings changed.",
+		 psprintf("To go on from there, set wal2kafka.slot_name to \"%s\"; to begin anew, drop that slot and call wal2kafka.restart().",
+				  NameStr(facts.orphan)));
+}
+
+/*
  * A stream without a slot.  Makes the slot, reads the tables, and ends: the
  * next worker streams.
  */
 static void
-start_new_stream(const SlotFacts *facts, bool interrupted)
+start_new_stream(const SlotFacts *facts, bool interrupted, bool forgive)
 {
 	List	   *topics = select_topics();
 	char	   *nonempty;
 
-	if (NameStr(facts->orphan)[0] != '\0')
-		hold(STREAM_WAIT_NOTHING,
-			 psprintf("slot \"%s\" of this database belongs to no stream",
-					  NameStr(facts->orphan)),
-			 "The stream has no slot of its own; perhaps its database or role was renamed, or its settings changed.",
-			 psprintf("To go on from there, set wal2kafka.slot_name to \"%s\"; to begin anew, drop that slot and call wal2kafka.restart().",
-					  NameStr(facts->orphan)));
-
+	if (!interrupted)
+		hold_if_slot_is_orphaned();
 	delivery_make_topics(worker.delivery, topics);
 	if (!interrupted && !worker.settings->adopt_topics &&
 		(nonempty = delivery_find_nonempty_topic(worker.delivery,
@@ -614,7 +680,11 @@ start_new_stream(const SlotFacts *facts, bool interrupted)
 			 "Set wal2kafka.adopt_topics to on to write to the topics all the same, or choose another wal2kafka.topic_prefix.");
 
 	if (interrupted)
+	{
+		hold_if_crashing(facts, forgive);
+		slot_state_carry_over(worker.slot_name);
 		ReplicationSlotDrop(worker.slot_name, true);
+	}
 	snapshot_start_stream(worker.delivery, worker.stream, worker.settings,
 						  worker.slot_name,
 						  worker.settings->snapshot_mode == SNAPSHOT_INITIAL);
@@ -916,23 +986,6 @@ check_can_stream(void)
 	trust_own_plugin();
 }
 
-/*
- * The slot exists: take it, unless its workers crash.
- */
-static void
-acquire_slot(bool forgive)
-{
-	compat_slot_acquire(worker.slot_name);
-	if (forgive)
-		slot_state_forget_crashes(worker.slot_name);
-	if (slot_state_worker_started(worker.slot_name) >= CRASH_LIMIT)
-		hold(STREAM_WAIT_NOTHING,
-			 "the worker ended abnormally twice in ten minutes",
-			 psprintf("The slot's confirmed position is %X/%X.",
-					  LSN_FORMAT_ARGS(MyReplicationSlot->data.confirmed_flush)),
-			 "Look at the server's log for the reason, then call wal2kafka.restart().");
-}
-
 void
 kafka_bgworker_main(Datum main_arg)
 {
@@ -959,7 +1012,10 @@ kafka_bgworker_main(Datum main_arg)
 		interrupted = slot_state_snapshot_pending(worker.slot_name);
 	}
 	if (facts.exists && !interrupted)
-		acquire_slot(requested);
+	{
+		compat_slot_acquire(worker.slot_name);
+		hold_if_crashing(&facts, requested);
+	}
 
 	worker.delivery =
 		delivery_create(worker.stream, worker.settings,
@@ -967,7 +1023,7 @@ kafka_bgworker_main(Datum main_arg)
 												worker.database_name),
 						service, NULL);
 	if (!facts.exists || interrupted)
-		start_new_stream(&facts, interrupted);
+		start_new_stream(&facts, interrupted, requested);
 
 	delivery_make_topics(worker.delivery, select_topics());
 	stream_changes();

@@ -28,7 +28,11 @@ typedef struct KafkaSinkConfig
 	const char *client_id;
 	OptionList	options;		/* kafka_options, then the file's */
 	size_t		max_queue_bytes;
-	/* one message was acknowledged; called from kafka_sink_poll() */
+
+	/*
+	 * One message was acknowledged; called from kafka_sink_poll() and
+	 * kafka_sink_destroy().  Must not raise.
+	 */
 	void		(*on_ack) (void *arg, uint64 ticket);
 	void	   *arg;
 } KafkaSinkConfig;
@@ -51,20 +55,29 @@ extern void kafka_sink_check_options(const char *setting,
 
 /*
  * Make a producer: idempotent, acks=all, murmur2_random, endless retries.
- * Does not wait for a broker.  Raises on wrong options.
+ * Does not wait for a broker.  Raises on wrong options.  Nothing of config is
+ * used after the return, so that the options can be wiped.  The sink's memory
+ * is a child of TopMemoryContext.
  */
 extern KafkaSink *kafka_sink_create(const KafkaSinkConfig *config);
 
 /*
  * Stop: wait up to timeout_ms for what is queued (polling, so that on_ack is
- * called), purge the rest, free everything.  Never raises, never blocks
- * longer than timeout_ms plus a few milliseconds.
+ * called; not at all when no broker answers), purge the rest, free
+ * everything.  Never raises, never blocks longer than timeout_ms plus a few
+ * milliseconds; plus at most half a second if librdkafka's threads hang in a
+ * name look-up.  NULL is allowed.
  */
 extern void kafka_sink_destroy(KafkaSink *sink, int timeout_ms);
 
 /* Readable (level-triggered) when kafka_sink_poll() has work. */
 extern int	kafka_sink_fd(KafkaSink *sink);
 
+/*
+ * The handle of a topic, made when it is first asked for.  Create the topic
+ * in Kafka before: librdkafka gives up messages of a topic that it cannot
+ * find for half a minute.  Raises for a name that Kafka would not take.
+ */
 extern KafkaTopic *kafka_sink_topic(KafkaSink *sink, const char *name);
 
 /*
@@ -80,49 +93,69 @@ extern KafkaSendResult kafka_sink_send(KafkaSink *sink, KafkaTopic *topic,
 
 /*
  * Read events that arrived: call on_ack for acknowledged messages, log
- * librdkafka's log lines, remember the last transport error.  Returns the
- * number of acknowledgements.  Raises when a message failed for good or the
- * producer is fatal; detail has topic, size, librdkafka's reason.
+ * librdkafka's log lines (a line that keeps coming is logged less and less
+ * often), remember the last transport error, go on with what was requested
+ * of topics.  Returns the number of acknowledgements.  Raises when a message
+ * failed for good or the producer is fatal; detail has topic, sizes,
+ * librdkafka's reason.  From then on only kafka_sink_destroy() is of use.
+ *
+ * Costs next to nothing when nothing arrived.  Call it whenever the
+ * descriptor is readable, and about once a second besides: the return of a
+ * broker to an idle producer makes no event.
  */
 extern int	kafka_sink_poll(KafkaSink *sink);
+
+/*
+ * After kafka_sink_poll() has raised: was it a message that failed, and with
+ * which ticket?
+ */
+extern bool kafka_sink_failed_ticket(const KafkaSink *sink, uint64 *ticket);
 
 /* What the sink holds, by our count: key + value + 200 bytes a message. */
 extern uint64 kafka_sink_queued_bytes(const KafkaSink *sink);
 extern uint64 kafka_sink_queued_messages(const KafkaSink *sink);
 
 /*
- * Does any broker answer?  When not, *reason is the last transport error
- * (static storage, valid until the next poll).
+ * Does a broker answer?  Not before one has, not while none is connected, and
+ * not while messages wait and none was acknowledged for two seconds.  Then
+ * *reason, for people, is the last transport error or how long nothing came
+ * (valid until the next call into the sink); otherwise it is set to NULL.
  */
 extern bool kafka_sink_connected(const KafkaSink *sink, const char **reason);
 
 /*
- * Topics.  Both start a request and are finished in kafka_sink_poll(); at
- * most one is under way at a time.  kafka_sink_request_done() tells; after
- * an outage of the broker the request is repeated by kafka_sink_poll()
- * itself, until it has an answer.
- *
- * kafka_sink_create_topics: "already exists" is success.  A refusal
- * (authorization, policy, invalid partitions, replication factor or config)
- * is raised by kafka_sink_poll(), naming the topic and the broker's reason.
- *
- * kafka_sink_inspect_topics: do any of the topics exist and hold records?
- * The answer is the name of one that does, or NULL.
+ * Topics to be created.  What the specs point to is copied.
  */
 typedef struct KafkaTopicSpec
 {
 	const char *name;
 	int			partitions;
 	int			replication_factor; /* -1: broker's default */
-	const OptionList *config;
+	const OptionList *config;	/* may be NULL */
 } KafkaTopicSpec;
 
+/*
+ * Start to create topics; kafka_sink_poll() goes on with it, and
+ * kafka_sink_request_done() tells when all exist.  One request at a time.
+ * "Already exists" is success.  While the broker is away the request is
+ * repeated every second, for ever.  A refusal (authorization, policy, invalid
+ * partitions, replication factor or config) is raised by kafka_sink_poll(),
+ * naming the topic and the broker's reason.
+ */
 extern void kafka_sink_create_topics(KafkaSink *sink,
 									 const KafkaTopicSpec *topics, int ntopics);
-extern void kafka_sink_inspect_topics(KafkaSink *sink,
-									  const char *const *names, int nnames);
 extern bool kafka_sink_request_done(const KafkaSink *sink);
-extern const char *kafka_sink_nonempty_topic(const KafkaSink *sink);
+
+/*
+ * The name (palloc'd) of one of these topics that exists and holds records;
+ * NULL if there is none.  Waits for the answer, if need be for ever, and
+ * calls idle between slices of about 0.1 s (up to 1 s where a broker takes
+ * that long to answer).  idle should answer interrupts and poll the sink; it
+ * may raise.  Raises itself if the broker does not let us look.
+ */
+extern const char *kafka_sink_find_nonempty(KafkaSink *sink,
+											const char *const *names, int nnames,
+											void (*idle) (void *arg), void *arg);
 
 /* "librdkafka 2.0.2" */
 extern const char *kafka_sink_version(void);

@@ -1929,7 +1929,12 @@ schema_side(const char *text)
 	OwnedJson  *names = owned_json();
 
 	root->value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-	names->value = json_object();
+
+	/*
+	 * Not json_object(): the server has a function of that name, which would
+	 * be called instead of the library's.
+	 */
+	names->value = json_pack("{}");
 	side.root = root->value;
 	side.names = names->value;
 	collect_names(&side, side.root, "");

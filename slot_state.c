@@ -42,6 +42,10 @@ typedef struct SlotState
 /* Of the worker in this process; empty: not marked as running. */
 static char running_path[MAXPGPATH];
 
+/* See slot_state_carry_over(). */
+static SlotState carried;
+static bool has_carried;
+
 static void
 state_path(char *path, const char *slot_name, const char *file)
 {
@@ -70,7 +74,10 @@ load_state(const char *slot_name, SlotState *state)
 	int			fd;
 	ssize_t		nread;
 
-	memset(state, 0, sizeof(SlotState));
+	if (has_carried)
+		*state = carried;
+	else
+		memset(state, 0, sizeof(SlotState));
 	state->magic = SLOT_STATE_MAGIC;
 	state->version = SLOT_STATE_VERSION;
 
@@ -232,6 +239,13 @@ slot_state_worker_ended(void)
 		running_path[0] = '\0';
 	}
 	errno = save_errno;
+}
+
+void
+slot_state_carry_over(const char *slot_name)
+{
+	load_state(slot_name, &carried);
+	has_carried = true;
 }
 
 void

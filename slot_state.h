@@ -39,6 +39,12 @@ extern int	slot_state_worker_started(const char *slot_name);
  */
 extern void slot_state_worker_ended(void);
 
+/*
+ * The slot is about to be dropped and made anew under the same name: keep in
+ * this process what is known of crashes, for the new slot.
+ */
+extern void slot_state_carry_over(const char *slot_name);
+
 /* The operator had a look: forget crashes. */
 extern void slot_state_forget_crashes(const char *slot_name);
 

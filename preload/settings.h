@@ -8,6 +8,7 @@
 #ifndef WAL2KAFKA_SETTINGS_H
 #define WAL2KAFKA_SETTINGS_H
 
+#include "datatype/timestamp.h"
 #include "utils/guc.h"
 
 /* wal2kafka.snapshot_mode; meaning as in Debezium */
@@ -108,6 +109,30 @@ typedef struct Settings
 
 extern PGDLLEXPORT Settings wal2kafka_settings;
 
+/*
+ * One name of wal2kafka.streams.  Text holds both parts as identifiers, in
+ * the one form that names the stream everywhere: quoted only where a part has
+ * other characters than [a-z0-9_] or begins with a digit.  (Not where it is a
+ * keyword: keywords come with new server versions.)
+ */
+#define STREAM_NAME_LEN		(NAMEDATALEN * 4 + 8)
+
+typedef struct StreamName
+{
+	char		database[NAMEDATALEN];
+	char		role[NAMEDATALEN];	/* empty: none given */
+	char		text[STREAM_NAME_LEN];
+} StreamName;
+
+/*
+ * Parse the next name of a list and advance *cursor past it and the comma.
+ * False at the end of the list, then *problem is NULL, or at a mistake, then
+ * *problem is a sentence (static).  Allocates nothing.
+ */
+extern PGDLLEXPORT bool settings_next_stream(const char **cursor,
+											 StreamName *name,
+											 const char **problem);
+
 /* Define all GUCs and reserve the prefix; called from _PG_init(). */
 extern void settings_define(void);
 
@@ -131,13 +156,26 @@ extern PGDLLEXPORT bool settings_equal(const Settings *a, const Settings *b);
 extern PGDLLEXPORT void settings_apply_option(Settings *copy, const char *name,
 											  const char *value);
 
+/*
+ * Why an option of kafka_options or schema_registry_options is refused by its
+ * name or value alone; NULL if it is not.  In a file only commands and code
+ * are refused, inline also whatever may be a secret.  The reason (static)
+ * quotes neither.
+ */
+extern PGDLLEXPORT const char *settings_option_refusal(const char *name,
+													   const char *value,
+													   bool in_file);
+
+/* paused_until as a time; 0 for the empty string */
+extern PGDLLEXPORT TimestampTz settings_paused_until(const char *value);
+
 /* skipped_operations as SKIP_* bits */
 extern PGDLLEXPORT int settings_skipped_operations(const char *list);
 
 /*
- * The first setting of ours in the configuration files, or in the rows of
- * pg_db_role_setting for this database and role, that is unknown or has a
- * value that is refused; NULL if there is none.  PostgreSQL itself would
+ * The first setting of ours in the configuration files and the server's
+ * command line, or in the rows of pg_db_role_setting for this database and
+ * role, that is unknown or has a value that is refused; NULL if there is none.  PostgreSQL itself would
  * only warn and go on with the default.  The message names setting, place
  * and reason, and never quotes the value of a setting that may hold secrets.
  * Palloc'd.  The second form needs a transaction.

@@ -16,6 +16,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
+#include "preload/settings.h"
 #include "storage/dsm.h"
 #include "storage/latch.h"
 #include "storage/spin.h"
@@ -62,7 +63,6 @@ typedef enum StreamExit
 } StreamExit;
 
 #define STREAM_ERROR_LEN	1024
-#define STREAM_NAME_LEN		(NAMEDATALEN * 2 + 8)
 
 /*
  * Commit-to-acknowledged latency, counted in buckets whose upper bounds grow
@@ -91,7 +91,9 @@ typedef struct StreamState
 	bool		restart_requested;	/* by restart(); worker clears it */
 	uint32		restarts;		/* worker starts since server start, less one */
 	uint32		backoff_count;	/* errors in a row; progress resets it */
-	TimestampTz retry_at;
+	TimestampTz retry_at;		/* in backoff; or the end of a pause, which
+								 * the worker sets before STREAM_EXIT_PAUSED,
+								 * 0: none */
 	TimestampTz started_at;
 
 	/* position, written by the worker */
@@ -101,6 +103,8 @@ typedef struct StreamState
 	TimestampTz acknowledged_at;	/* last acknowledgement by a broker */
 	TimestampTz acknowledged_commit_time;	/* commit time of the last
 											 * acknowledged transaction */
+	TimestampTz caught_up_at;	/* last time that everything decoded was
+								 * acknowledged */
 
 	/* counters since server start, written by the worker */
 	uint64		events;
@@ -155,12 +159,23 @@ typedef struct TableStatsArray
 /* Is the library preloaded, so that shared memory exists? */
 extern PGDLLEXPORT bool shared_state_available(void);
 
-/* Entry i, 0 <= i < max_streams. */
+/*
+ * Entry i, 0 <= i < max_streams.  Behind them are SPARE_STREAMS entries that
+ * never get a worker: they show streams that exceed max_streams.
+ */
+#define SPARE_STREAMS		8
 extern PGDLLEXPORT StreamState *shared_state_stream(int i);
+
+/* How many entries there are, the spare ones included. */
+extern PGDLLEXPORT int shared_state_size(void);
+
+/* Entry of the stream with this name in any quoting; NULL if there is none. */
+extern PGDLLEXPORT StreamState *shared_state_find(const char *name);
 
 /*
  * The calling process becomes the worker of entry i: publishes pid and latch,
- * and withdraws them when the process exits.
+ * and withdraws them when the process exits.  FATAL if the entry has another
+ * worker or is nobody's.
  */
 extern PGDLLEXPORT StreamState *shared_state_attach_worker(int i);
 
@@ -179,6 +194,13 @@ extern PGDLLEXPORT void stream_set_error(StreamState *stream, const char *messag
 extern PGDLLEXPORT void stream_count_latency(StreamState *stream, int64 us);
 
 /*
+ * The latency in microseconds that the given fraction (0.5, 0.99) of counts
+ * does not exceed, to the precision of a bucket; -1 if nothing was counted.
+ */
+extern PGDLLEXPORT double stream_latency_percentile(StreamState *stream,
+													double fraction);
+
+/*
  * Attach (worker: create or reuse, pinned so that counts outlive the worker)
  * the stream's table counters.  The mapping lasts for the process.
  */
@@ -193,8 +215,16 @@ extern PGDLLEXPORT TableStats *stream_table(TableStatsArray *tables, Oid relid,
 											const char *schema_name,
 											const char *table_name);
 
-/* Wake the launcher, if it runs. */
+/* The launcher's latch and what sets it; NULL withdraws the latch. */
+extern void shared_state_set_launcher(Latch *latch);
 extern PGDLLEXPORT void shared_state_wake_launcher(void);
+
+/* The first n entries are all that may be in use; n only bounds a search. */
+extern void shared_state_set_used(int n);
+
+/* Set up hooks; called from _PG_init() of the postmaster. */
+extern void shared_state_init(void);
+extern void wakeup_init(void);
 
 /*
  * The slot of a stream by default: wal2kafka_<database>, and a hash of the

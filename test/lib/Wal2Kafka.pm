@@ -77,6 +77,17 @@ sub new
 	return $self;
 }
 
+# A server that the test made itself; parts as for new().
+sub adopt
+{
+	my ($class, %option) = @_;
+	return bless {
+		stream => 'shop/cdc',
+		database => 'shop',
+		slot => undef,
+		%option }, $class;
+}
+
 sub create_server
 {
 	my ($self) = @_;
@@ -237,6 +248,21 @@ sub wait_caught_up
 		$self->explain;
 		die $error;
 	};
+	return;
+}
+
+sub postmaster_pid
+{
+	my ($self) = @_;
+	my ($pid) = slurp_file($self->{node}->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	return $pid;
+}
+
+# The server was stopped behind its object's back.
+sub stopped
+{
+	my ($self) = @_;
+	$self->{node}->{_pid} = undef;
 	return;
 }
 

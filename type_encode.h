@@ -1,0 +1,90 @@
+/*
+ * type_encode.h
+ *		From a non-null datum to Avro bytes: the encoders that type_map.c's
+ *		table refers to.  Private to the type map.
+ *
+ * Each has the contract of TypeEncodeFunc (type_map.h).
+ */
+#ifndef WAL2KAFKA_TYPE_ENCODE_H
+#define WAL2KAFKA_TYPE_ENCODE_H
+
+#include "type_map.h"
+
+extern void encode_boolean(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_int2(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_int4(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_int8(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_oid(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_float4(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_float8(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_decimal(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_variable_scale_decimal(TypeEncoder *encoder, Datum value,
+										  AvroBuffer *buf);
+extern void encode_money(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+
+extern void encode_text(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_name(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_output(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_jsonb(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_hstore(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_uuid(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_enum(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_bytea(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_bit(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_bits(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+
+extern void encode_date(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_time_ms(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_timetz(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_timestamp_ms(TypeEncoder *encoder, Datum value,
+								AvroBuffer *buf);
+extern void encode_timestamp_us(TypeEncoder *encoder, Datum value,
+								AvroBuffer *buf);
+extern void encode_timestamptz(TypeEncoder *encoder, Datum value,
+							   AvroBuffer *buf);
+extern void encode_interval(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+
+extern void encode_point(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_line(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_lseg(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_box(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_path(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_polygon(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_circle(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+
+extern void encode_array(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+
+/*
+ * The labels of an enum, as TypeEncoder.cache has them: converted to UTF-8,
+ * ordered by OID.  A label that the cache lacks (it was added after the
+ * encoder was made) is looked up and added.
+ */
+typedef struct EnumLabel
+{
+	Oid			oid;
+	float4		sort_order;
+	char	   *label;
+	int			len;
+} EnumLabel;
+
+typedef struct EnumCache
+{
+	MemoryContext context;
+	int			nlabels;
+	EnumLabel  *labels;
+} EnumCache;
+
+/* Read pg_enum; allocated in CurrentMemoryContext.  Needs catalog access. */
+extern EnumCache *enum_cache_create(Oid typid);
+
+/* How many union branches come first: an array's elements may be null. */
+#define ELEMENT_NULL_BRANCH		0
+#define ELEMENT_VALUE_BRANCH	1
+
+/*
+ * Elements of enum arrays are the exception of Debezium's schemas: they
+ * cannot be null.
+ */
+extern bool type_element_nullable(const TypeEncoder *element);
+
+#endif							/* WAL2KAFKA_TYPE_ENCODE_H */
