@@ -51,9 +51,52 @@ extern void avro_schema_message(EventSchema *key, EventSchema *value);
  */
 #define avro_schema_null_branch(field)	((field)->default_json ? 1 : 0)
 
+/* A JSON string as Java's Jackson, and so AvroData, writes it. */
+extern void avro_schema_append_string(StringInfo out, const char *text,
+									  size_t len);
+
 /*
  * Parsing Canonical Form of a schema text (Avro specification); palloc'd.
  */
 extern char *avro_schema_canonical_form(const char *text);
+
+/*
+ * A parsed schema, for those who walk Avro bytes.  Types that our schemas
+ * do not have (enum, fixed) are refused.
+ */
+typedef enum AvroKind
+{
+	AVRO_KIND_NULL,
+	AVRO_KIND_BOOLEAN,
+	AVRO_KIND_INT,
+	AVRO_KIND_LONG,
+	AVRO_KIND_FLOAT,
+	AVRO_KIND_DOUBLE,
+	AVRO_KIND_BYTES,
+	AVRO_KIND_STRING,
+	AVRO_KIND_RECORD,
+	AVRO_KIND_ARRAY,
+	AVRO_KIND_MAP,
+	AVRO_KIND_UNION,
+} AvroKind;
+
+typedef struct AvroNode AvroNode;
+struct AvroNode
+{
+	AvroKind	kind;
+	bool		decimal;		/* bytes with that logical type */
+	int			scale;			/* decimals */
+	char	   *full_name;		/* records */
+	int			nchildren;		/* fields, branches; 1 for array and map */
+	AvroNode  **children;
+	char	  **names;			/* fields only */
+};
+
+/*
+ * Palloc'd in CurrentMemoryContext.  A record that the text refers to by name
+ * is one node with several parents.  Raises ERRCODE_INVALID_TEXT_REPRESENTATION
+ * for a text that is no schema.
+ */
+extern AvroNode *avro_schema_parse(const char *text, size_t len);
 
 #endif							/* WAL2KAFKA_AVRO_SCHEMA_H */

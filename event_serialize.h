@@ -14,6 +14,7 @@
 /*
  * One line of JSON: {"topic": ..., "key": ..., "value": ..., "headers": {...}}.
  * Keys and values are transcoded from their Avro bytes by walking the schema.
+ * In the server's encoding.
  */
 extern void event_serialize_json(StringInfo out, const Event *event);
 
@@ -21,14 +22,22 @@ extern void event_serialize_json(StringInfo out, const Event *event);
  * A frame for wal2kafka.decode(): magic "w2k", version, topic, schema texts,
  * bytes, headers.  See event_serialize.c for the layout.
  */
+#define EVENT_FRAME_MAGIC		"w2k\001"
+#define EVENT_FRAME_MAGIC_LEN	4
+
 extern void event_serialize_frame(StringInfo out, const Event *event);
 
 /*
  * Avro bytes to JSON, by a schema text.  Strings as they are, bytes as
  * base64 (decimals as numbers in text, Connect's logical types as their
  * numbers), unions without a type wrapper.  Used for header values too.
+ * UTF-8.  Raises ERRCODE_DATA_CORRUPTED when the bytes do not fit the schema.
  */
 extern void event_serialize_datum(StringInfo out, const EventSchema *schema,
 								  const uint8 *data, size_t len);
+
+/* An unscaled two's complement integer as a number in text. */
+extern void event_serialize_decimal(StringInfo out, const uint8 *bytes,
+									size_t len, int scale);
 
 #endif							/* WAL2KAFKA_EVENT_SERIALIZE_H */

@@ -116,10 +116,10 @@ extern uint64 kafka_sink_queued_bytes(const KafkaSink *sink);
 extern uint64 kafka_sink_queued_messages(const KafkaSink *sink);
 
 /*
- * Does a broker answer?  Not before one has, not while none is connected, and
- * not while messages wait and none was acknowledged for two seconds.  Then
- * *reason, for people, is the last transport error or how long nothing came
- * (valid until the next call into the sink); otherwise it is set to NULL.
+ * Does a broker answer?  No, if none was connected for a second, or if
+ * messages wait and none was acknowledged for two.  Then *reason, for people,
+ * is the last transport error or what is waited for (valid until the next
+ * call into the sink); otherwise it is set to NULL.  reason may be NULL.
  */
 extern bool kafka_sink_connected(const KafkaSink *sink, const char **reason);
 
@@ -153,9 +153,9 @@ extern bool kafka_sink_request_done(const KafkaSink *sink);
  * that long to answer).  idle should answer interrupts and poll the sink; it
  * may raise.  Raises itself if the broker does not let us look.
  */
-extern const char *kafka_sink_find_nonempty(KafkaSink *sink,
-											const char *const *names, int nnames,
-											void (*idle) (void *arg), void *arg);
+extern char *kafka_sink_find_nonempty(KafkaSink *sink,
+									  const char *const *names, int nnames,
+									  void (*idle) (void *arg), void *arg);
 
 /* "librdkafka 2.0.2" */
 extern const char *kafka_sink_version(void);

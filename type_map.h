@@ -11,6 +11,7 @@
 #include "avro_encode.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "preload/settings.h"
 
 /* What decides a column's mapping, besides its type. */
@@ -18,6 +19,8 @@ typedef struct TypeOptions
 {
 	const char *unavailable_value_placeholder;
 	NameAdjustment field_name_adjustment;
+	int			array_dimensions;	/* attndims; above 1 an array is sent as
+									 * text, which alone keeps its shape */
 } TypeOptions;
 
 typedef struct TypeMapping TypeMapping; /* a row of the table; private */
@@ -55,6 +58,11 @@ struct TypeEncoder
 };
 
 /*
+ * An empty buffer, which grows in the context beyond the limit of palloc().
+ */
+extern void avro_buffer_init(AvroBuffer *buf, MemoryContext cxt);
+
+/*
  * Resolve a column's type.  Needs catalog access (a transaction, or the
  * historic snapshot of a decoding callback).  Never fails for want of a
  * mapping: any type has at least its text form.
@@ -63,10 +71,11 @@ extern TypeEncoder *type_map_resolve(Oid typid, int32 typmod,
 									 const TypeOptions *options);
 
 /*
- * Append the schema of the type: "\"int\"", or an object.  default_json is
- * the Connect default's JSON (connect.default), or NULL.  named is the list of
- * full names of records already written out in this schema (a record that is
- * used twice is written by name at its second use); the function adds to it.
+ * Append the schema of the type: "\"int\"", or an object, in UTF-8.
+ * default_json is the Connect default's JSON (connect.default), or NULL.
+ * named is the list of full names of records already written out in this
+ * schema (a record that is used twice is written by name at its second use);
+ * the function adds to it.
  */
 extern void type_map_append_schema(StringInfo out, const TypeEncoder *encoder,
 								   const char *default_json,

@@ -537,3 +537,542 @@ $$;
 
 COMMENT ON FUNCTION wal2kafka.drop_stream(text) IS
 'drop the slot of a stream that left wal2kafka.streams';
+
+------------------------------------------------------------------------------
+-- Looking at events and schemas
+------------------------------------------------------------------------------
+
+/* The streams by name, slot and place; none where nothing is preloaded. */
+CREATE FUNCTION wal2kafka._stream_list(
+	OUT stream text, OUT database text, OUT role text, OUT slot_name text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN QUERY SELECT s.stream, s.database, s.role, s.slot_name
+		FROM wal2kafka._streams() AS s WHERE s.state <> 'stopped';
+EXCEPTION
+	WHEN object_not_in_prerequisite_state THEN
+		RETURN;
+END
+$$;
+
+/*
+ * A slot in use is copied: the copy begins where the slot's last confirmed
+ * position is, and goes away at the end.  Where a stream has the slot, its
+ * settings shape the events, as far as the caller may set them.
+ */
+CREATE FUNCTION wal2kafka.peek(slot text, n integer DEFAULT 10,
+	OUT lsn pg_lsn, OUT xid xid, OUT event json)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	copy constant name := 'wal2kafka_peek_' || pg_backend_pid();
+	source record;
+	found_stream record;
+	stored record;
+	setting record;
+	before jsonb := '{}';
+BEGIN
+	IF n < 1 THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'the number of events must be positive';
+	END IF;
+	SELECT s.* INTO found_stream FROM wal2kafka._stream_list() AS s
+	WHERE slot IN (s.stream, s.slot_name);
+	SELECT r.* INTO source FROM pg_replication_slots AS r
+	WHERE r.slot_name::text = coalesce(found_stream.slot_name, slot);
+	IF NOT FOUND THEN
+		RAISE undefined_object USING
+			MESSAGE = format('there is no slot "%s"', slot);
+	ELSIF source.plugin IS DISTINCT FROM 'wal2kafka' THEN
+		RAISE wrong_object_type USING
+			MESSAGE = format('slot "%s" does not use output plugin wal2kafka',
+							 slot);
+	END IF;
+
+	stored := wal2kafka._stored_settings(found_stream.database,
+										 found_stream.role);
+	FOR setting IN
+		SELECT s.name, s.value FROM unnest(stored.names, stored.values)
+			AS s (name, value)
+		WHERE found_stream.stream IS NOT NULL
+			AND has_parameter_privilege(s.name, 'SET')
+	LOOP
+		before := before || jsonb_build_object(
+			setting.name, current_setting(setting.name));
+		PERFORM set_config(setting.name, setting.value, true);
+	END LOOP;
+
+	IF source.active THEN
+		PERFORM pg_copy_logical_replication_slot(source.slot_name, copy,
+												 true);
+	END IF;
+	RETURN QUERY SELECT c.lsn, c.xid, c.data::json
+		FROM pg_logical_slot_peek_changes(
+			CASE WHEN source.active THEN copy ELSE source.slot_name END,
+			NULL, n) AS c
+		LIMIT n;
+	IF source.active THEN
+		PERFORM pg_drop_replication_slot(copy);
+	END IF;
+
+	PERFORM set_config(b.key, b.value, true)
+	FROM jsonb_each_text(before) AS b;
+END
+$$;
+
+COMMENT ON FUNCTION wal2kafka.peek(text, integer) IS
+'the next events of a slot or stream as JSON; consumes nothing';
+
+CREATE FUNCTION wal2kafka.schema_for(relation regclass,
+	stream text DEFAULT NULL,
+	OUT topic text, OUT key_subject text, OUT key_schema json,
+	OUT value_subject text, OUT value_schema json)
+RETURNS record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	parts record;
+	stored record;
+BEGIN
+	IF relation IS NULL THEN
+		RAISE null_value_not_allowed USING
+			MESSAGE = 'the table must not be null';
+	END IF;
+	IF stream IS NOT NULL THEN
+		parts := wal2kafka._stream_parts(stream);
+	ELSE
+		/* the stream of this database, if there is one and no more */
+		SELECT min(s.stream) AS stream, min(s.database) AS database,
+			min(s.role) AS role INTO parts
+		FROM wal2kafka._stream_list() AS s
+		WHERE s.database = current_database() HAVING count(*) = 1;
+	END IF;
+	IF parts.database <> current_database() THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('stream "%s" is of another database',
+							 parts.stream);
+	END IF;
+
+	IF parts.stream IS NOT NULL THEN
+		stored := wal2kafka._stored_settings(parts.database, parts.role);
+	ELSE
+		SELECT '{}'::text[] AS names, '{}'::text[] AS values INTO stored;
+	END IF;
+	SELECT s.* INTO topic, key_subject, key_schema, value_subject,
+		value_schema
+	FROM wal2kafka._schema_for(relation, stored.names, stored.values) AS s;
+END
+$$;
+
+COMMENT ON FUNCTION wal2kafka.schema_for(regclass, text) IS
+'topic, subjects and Avro schemas that a table has, or would have';
+
+------------------------------------------------------------------------------
+-- What a newcomer would trip over
+------------------------------------------------------------------------------
+
+CREATE TYPE wal2kafka._finding AS (
+	severity text,
+	object text,
+	problem text,
+	remedy text
+);
+
+/* Orphaned slots; none where nothing is preloaded. */
+CREATE FUNCTION wal2kafka._orphans(
+	OUT stream text, OUT slot_name text, OUT retained_bytes bigint)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN QUERY SELECT v.stream, v.slot_name, v.retained_bytes
+		FROM wal2kafka.stat_streams AS v WHERE v.state = 'orphaned';
+EXCEPTION
+	WHEN object_not_in_prerequisite_state THEN
+		RETURN;
+END
+$$;
+
+/* A list of identifiers, folded unless they are quoted. */
+CREATE FUNCTION wal2kafka._identifiers(list text)
+RETURNS SETOF text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN m[1] LIKE '"%'
+			THEN replace(substr(m[1], 2, length(m[1]) - 2), '""', '"')
+			ELSE lower(m[1]) END
+	FROM regexp_matches(list, '("(?:[^"]|"")+"|[^",[:space:]]+)', 'g') AS m
+$$;
+
+/* Settings of the server that decoding depends on. */
+CREATE FUNCTION wal2kafka._check_server(slot text)
+RETURNS SETOF wal2kafka._finding
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 'error', 'wal_level', 'it is ' || current_setting('wal_level'),
+		'Set wal_level = logical in postgresql.conf and restart the server.'
+	WHERE current_setting('wal_level') <> 'logical'
+	UNION ALL
+	SELECT 'error', 'max_replication_slots', 'all slots are in use',
+		'Raise max_replication_slots and restart the server, or drop a slot that nobody needs.'
+	WHERE (SELECT count(*) FROM pg_replication_slots)
+		>= current_setting('max_replication_slots')::int
+		AND NOT EXISTS (SELECT FROM pg_replication_slots AS r
+						WHERE r.slot_name::text = slot)
+	UNION ALL
+	SELECT 'warning', 'max_wal_senders', 'it is 0: nothing wakes the worker at a flush of WAL, so it looks every 20 ms',
+		'Set max_wal_senders = 1 or more and restart the server.'
+	WHERE current_setting('max_wal_senders')::int = 0
+		AND current_setting('server_version_num')::int >= 160000
+	UNION ALL
+	SELECT 'warning', 'output_plugin_libraries', 'wal2kafka is not listed: the stream works, but SQL functions, pg_recvlogical and pg_upgrade refuse the plugin',
+		format('Set output_plugin_libraries = ''%s'' in postgresql.conf and reload.',
+			   concat_ws(', ', nullif(current_setting('output_plugin_libraries'), ''), 'wal2kafka'))
+	WHERE NOT 'wal2kafka' = ANY (regexp_split_to_array(
+		coalesce(current_setting('output_plugin_libraries', true),
+				 'wal2kafka'), '[", ]+'))
+	UNION ALL
+	SELECT 'info', 'max_slot_wal_keep_size', 'there is no limit: while a stream is stopped, WAL may fill the disk',
+		'Set max_slot_wal_keep_size to what the disk can spare: beyond it the slot is invalidated and the stream needs a new snapshot.'
+	WHERE current_setting('max_slot_wal_keep_size') = '-1'
+	UNION ALL
+	SELECT 'error', r.slot_name::text,
+		CASE WHEN r.plugin IS DISTINCT FROM 'wal2kafka'
+			THEN 'the slot''s output plugin is ' || coalesce(r.plugin, 'none: it is a physical slot')
+			ELSE 'the slot is of database ' || r.database END,
+		'Set wal2kafka.slot_name to another name, or drop the slot.'
+	FROM pg_replication_slots AS r
+	WHERE r.slot_name::text = slot
+		AND (r.plugin IS DISTINCT FROM 'wal2kafka'
+			 OR r.database <> current_database())
+	UNION ALL
+	SELECT 'error', r.slot_name::text, 'the slot was invalidated: the WAL that it needs is gone',
+		'Drop the slot with pg_drop_replication_slot() and call wal2kafka.restart(): the stream begins anew with a snapshot.'
+	FROM pg_replication_slots AS r
+	WHERE r.slot_name::text = slot AND r.wal_status = 'lost'
+	UNION ALL
+	SELECT 'warning', v.slot_name, format('no stream uses the slot, which retains %s of WAL', pg_size_pretty(v.retained_bytes)),
+		format('Drop it with wal2kafka.drop_stream(%L).', v.stream)
+	FROM wal2kafka._orphans() AS v
+$$;
+
+/* Refused settings in configuration files, for who may read those. */
+CREATE FUNCTION wal2kafka._check_files()
+RETURNS SETOF wal2kafka._finding
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF has_function_privilege('pg_show_all_file_settings()', 'EXECUTE') THEN
+		RETURN QUERY
+			SELECT 'error', f.name, format('line %s of %s: %s', f.sourceline,
+										   f.sourcefile, f.error),
+				'Correct the line and reload.'
+			FROM pg_file_settings AS f
+			WHERE f.name LIKE 'wal2kafka.%' AND f.error IS NOT NULL;
+	END IF;
+END
+$$;
+
+/* The role that a stream runs as. */
+CREATE FUNCTION wal2kafka._check_role(role text, settings jsonb)
+RETURNS SETOF wal2kafka._finding
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 'error', 'wal2kafka.streams', 'the stream names no role, so it would run as a superuser',
+		'Name a role with LOGIN and REPLICATION after the database, as in "shop/cdc", or set wal2kafka.allow_superuser = on.'
+	WHERE role IS NULL
+		AND NOT (settings ->> 'wal2kafka.allow_superuser')::boolean
+	UNION ALL
+	SELECT 'error', role, 'the role does not exist',
+		format('CREATE ROLE %I LOGIN REPLICATION;', role)
+	WHERE role IS NOT NULL
+		AND NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = role)
+	UNION ALL
+	SELECT 'error', role, 'the role may not log in',
+		format('ALTER ROLE %I LOGIN;', role)
+	FROM pg_roles AS r WHERE r.rolname = role AND NOT r.rolcanlogin
+	UNION ALL
+	SELECT 'error', role, 'the role lacks REPLICATION',
+		format('ALTER ROLE %I REPLICATION;', role)
+	FROM pg_roles AS r
+	WHERE r.rolname = role AND NOT (r.rolreplication OR r.rolsuper)
+	UNION ALL
+	SELECT 'error', role, 'the role may not connect to the database',
+		format('GRANT CONNECT ON DATABASE %I TO %I;', current_database(),
+			   role)
+	FROM pg_roles AS r
+	WHERE r.rolname = role
+		AND NOT has_database_privilege(r.oid, current_database(), 'CONNECT')
+$$;
+
+/* Settings of the stream. */
+CREATE FUNCTION wal2kafka._check_settings(settings jsonb)
+RETURNS SETOF wal2kafka._finding
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 'error', 'wal2kafka.bootstrap_servers', 'it is not set',
+		'Set it to the address of a Kafka broker, such as ''localhost:9092''.'
+	WHERE settings ->> 'wal2kafka.bootstrap_servers' = ''
+	UNION ALL
+	SELECT 'info', 'wal2kafka.schema_registry_url', 'it is not set: values are in Avro''s single-object encoding, which few consumers read without help',
+		'Set it to a Confluent-compatible schema registry, with its path, if there is one.'
+	WHERE settings ->> 'wal2kafka.schema_registry_url' = ''
+	UNION ALL
+	SELECT 'error', p.name, 'the publication does not exist in this database',
+		format('CREATE PUBLICATION %I FOR ...;', p.name)
+	FROM wal2kafka._identifiers(settings ->> 'wal2kafka.publication_name')
+		AS p (name)
+	WHERE NOT EXISTS (SELECT FROM pg_publication AS c
+					  WHERE c.pubname::text = p.name)
+$$;
+
+/* Tables that a stream with these publications selects now. */
+CREATE FUNCTION wal2kafka._selected(publications text)
+RETURNS SETOF oid
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT c.oid FROM pg_class AS c
+	WHERE coalesce(publications, '') = '' AND c.relkind = 'r'
+		AND c.relpersistence <> 't' AND c.oid >= 16384
+		AND c.relnamespace NOT IN ('pg_catalog'::regnamespace,
+								   'information_schema'::regnamespace)
+	UNION
+	SELECT format('%I.%I', p.schemaname, p.tablename)::regclass
+	FROM pg_publication_tables AS p
+		JOIN wal2kafka._identifiers(publications) AS n (name)
+		ON n.name = p.pubname::text
+$$;
+
+/* What is known of their keys; key: a primary key or another unique index. */
+CREATE FUNCTION wal2kafka._table_facts(publications text,
+	OUT relid oid, OUT name text, OUT unlogged boolean, OUT identity "char",
+	OUT identified boolean, OUT keyed boolean)
+RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT c.oid, format('%I.%I', s.nspname, c.relname),
+		c.relpersistence = 'u', c.relreplident,
+		CASE c.relreplident
+			WHEN 'f' THEN true
+			WHEN 'n' THEN false
+			WHEN 'i' THEN EXISTS (SELECT FROM pg_index AS i
+								  WHERE i.indrelid = c.oid
+									  AND i.indisreplident AND i.indisvalid)
+			ELSE EXISTS (SELECT FROM pg_index AS i
+						 WHERE i.indrelid = c.oid AND i.indisprimary
+							 AND i.indimmediate)
+		END,
+		EXISTS (SELECT FROM pg_index AS i
+				WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid
+					AND i.indimmediate AND i.indpred IS NULL
+					AND i.indexprs IS NULL)
+	FROM wal2kafka._selected(publications) AS t (oid)
+		JOIN pg_class AS c ON c.oid = t.oid
+		JOIN pg_namespace AS s ON s.oid = c.relnamespace
+$$;
+
+/* Tables: identity, key, types, and what the snapshot needs. */
+CREATE FUNCTION wal2kafka._check_tables(publications text, settings jsonb)
+RETURNS SETOF wal2kafka._finding
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH tables AS MATERIALIZED (
+		SELECT * FROM wal2kafka._table_facts(publications)
+	)
+	SELECT 'warning', t.name, 'the table is unlogged: its changes are not in the WAL',
+		format('ALTER TABLE %s SET LOGGED;', t.name)
+	FROM tables AS t WHERE t.unlogged
+	UNION ALL
+	SELECT CASE settings ->> 'wal2kafka.replica_identity_missing'
+			WHEN 'fail' THEN 'error' ELSE 'warning' END,
+		t.name, CASE
+			WHEN publications <> ''
+				THEN 'no replica identity: the server refuses UPDATE and DELETE, if the publication publishes them'
+			WHEN settings ->> 'wal2kafka.replica_identity_missing' = 'fail'
+				THEN 'no replica identity: an UPDATE or DELETE stops the stream'
+			WHEN settings ->> 'wal2kafka.replica_identity_missing' = 'skip'
+				THEN 'no replica identity: UPDATE and DELETE are not sent'
+			ELSE 'no replica identity: UPDATE and DELETE do not say which row, and have a null key' END,
+		format('Add a primary key, or: ALTER TABLE %s REPLICA IDENTITY FULL;',
+			   t.name)
+	FROM tables AS t WHERE NOT t.identified AND NOT t.unlogged
+	UNION ALL
+	SELECT 'warning', t.name, 'no primary key and no unique index: records have a null key, so the changes of a row are spread over the partitions and the topic cannot be compacted',
+		'Add a primary key.'
+	FROM tables AS t WHERE NOT t.keyed AND NOT t.unlogged
+	UNION ALL
+	SELECT 'info', t.name, 'the replica identity is not FULL: "before" of an UPDATE is null, which Flink''s debezium formats refuse',
+		format('For such consumers: ALTER TABLE %s REPLICA IDENTITY FULL;',
+			   t.name)
+	FROM tables AS t
+	WHERE t.identity <> 'f' AND t.identified AND NOT t.unlogged
+	UNION ALL
+	SELECT 'info', t.name || '.' || quote_ident(a.attname), 'money has precision 64 in Avro, which makes the whole topic unreadable for Spark',
+		'For Spark, use numeric(p,s) with p up to 38, or leave the column out of the publication.'
+	FROM tables AS t JOIN pg_attribute AS a ON a.attrelid = t.relid
+		LEFT JOIN pg_type AS y ON y.oid = a.atttypid
+	WHERE a.attnum > 0 AND NOT a.attisdropped
+		AND 'money'::regtype IN (y.oid, y.typbasetype, y.typelem)
+	UNION ALL
+	SELECT 'error', 'wal2kafka.guardrail_collections_max', format('%s tables are selected, the limit is %s: the stream is held', n.tables, settings ->> 'wal2kafka.guardrail_collections_max'),
+		'Name a publication in wal2kafka.publication_name, or raise the limit.'
+	FROM (SELECT count(*) AS tables FROM tables AS t) AS n
+	WHERE n.tables > nullif(settings ->> 'wal2kafka.guardrail_collections_max', '0')::int
+	UNION ALL
+	SELECT 'warning', coalesce(nullif(publications, ''), 'wal2kafka.publication_name'), 'no table is selected',
+		'Add tables to the publication.'
+	WHERE NOT EXISTS (SELECT FROM tables AS t)
+$$;
+
+/* What the role must be able to read, if the tables' rows are to be sent. */
+CREATE FUNCTION wal2kafka._check_snapshot(role text, publications text)
+RETURNS SETOF wal2kafka._finding
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH tables AS MATERIALIZED (
+		SELECT t.name, c.oid, c.relnamespace, c.relrowsecurity, r.oid AS role,
+			r.rolbypassrls OR r.rolsuper AS bypass, c.relowner
+		FROM wal2kafka._table_facts(publications) AS t
+			JOIN pg_class AS c ON c.oid = t.relid,
+			pg_roles AS r
+		WHERE r.rolname = $1 AND NOT t.unlogged
+	)
+	SELECT DISTINCT 'error', t.relnamespace::regnamespace::text, 'the role lacks USAGE on the schema, so the snapshot fails',
+		format('GRANT USAGE ON SCHEMA %s TO %I;',
+			   t.relnamespace::regnamespace, $1)
+	FROM tables AS t
+	WHERE NOT has_schema_privilege(t.role, t.relnamespace, 'USAGE')
+	UNION ALL
+	SELECT 'error', t.name, 'the role may not read the table, so the snapshot fails',
+		format('GRANT SELECT ON %s TO %I; or set wal2kafka.snapshot_mode = no_data.',
+			   t.name, $1)
+	FROM tables AS t
+	WHERE NOT has_table_privilege(t.role, t.oid, 'SELECT')
+	UNION ALL
+	SELECT 'warning', t.name, 'row-level security hides rows of the table from the role''s snapshot, but not from its stream',
+		format('ALTER ROLE %I BYPASSRLS; or leave the table out.', $1)
+	FROM tables AS t
+	WHERE t.relrowsecurity AND NOT t.bypass
+		AND NOT pg_has_role(t.role, t.relowner, 'USAGE')
+$$;
+
+/* Whether the stream is there, and what it says itself. */
+CREATE FUNCTION wal2kafka._check_state(stream text)
+RETURNS SETOF wal2kafka._finding
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN QUERY
+		SELECT 'error', s.stream, concat_ws(': ', s.state, s.last_error),
+			s.last_error_hint
+		FROM wal2kafka._streams() AS s
+		WHERE s.stream = $1 AND s.state IN ('held', 'backoff');
+	IF NOT EXISTS (SELECT FROM wal2kafka._streams() AS s
+				   WHERE s.stream = $1 AND s.state <> 'stopped') THEN
+		RETURN QUERY SELECT 'warning', $1, 'the stream is not configured',
+			format('Add %s to wal2kafka.streams and reload.', $1);
+	END IF;
+EXCEPTION
+	WHEN object_not_in_prerequisite_state THEN
+		RETURN QUERY SELECT 'error', 'shared_preload_libraries',
+			'the server has not loaded wal2kafka',
+			'Add wal2kafka to shared_preload_libraries in postgresql.conf and restart the server.';
+END
+$$;
+
+CREATE FUNCTION wal2kafka.check(stream text,
+	OUT severity text, OUT object text, OUT problem text, OUT remedy text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s record := wal2kafka._stream_parts(stream);
+	settings jsonb;
+	publications text;
+	slot text;
+BEGIN
+	IF s.database <> current_database() THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('stream "%s" is of another database', s.stream),
+			HINT = format('Connect to database "%s".', s.database);
+	END IF;
+	SELECT jsonb_object_agg(e.name, e.setting) INTO settings
+	FROM wal2kafka._settings(s.database, s.role) AS e;
+	publications := settings ->> 'wal2kafka.publication_name';
+	slot := coalesce(nullif(settings ->> 'wal2kafka.slot_name', ''),
+					 s.slot_name);
+
+	RETURN QUERY
+	SELECT f.* FROM (
+		SELECT * FROM wal2kafka._check_state(s.stream)
+		UNION ALL
+		SELECT * FROM wal2kafka._check_server(slot)
+		UNION ALL
+		SELECT * FROM wal2kafka._check_files()
+		UNION ALL
+		SELECT * FROM wal2kafka._check_role(s.role, settings)
+		UNION ALL
+		SELECT * FROM wal2kafka._check_settings(settings)
+		UNION ALL
+		SELECT * FROM wal2kafka._check_tables(publications, settings)
+		UNION ALL
+		SELECT * FROM wal2kafka._check_snapshot(s.role, publications)
+		WHERE settings ->> 'wal2kafka.snapshot_mode' = 'initial'
+			AND NOT EXISTS (SELECT FROM pg_replication_slots AS r
+							WHERE r.slot_name::text = slot)
+	) AS f
+	ORDER BY array_position('{error,warning,info}', f.severity), f.object,
+		f.problem;
+END
+$$;
+
+COMMENT ON FUNCTION wal2kafka.check(text) IS
+'what would keep a stream, or consumers of its topics, from working';
+
+------------------------------------------------------------------------------
+-- Privileges
+------------------------------------------------------------------------------
+
+GRANT USAGE ON SCHEMA wal2kafka TO PUBLIC;
+
+/*
+ * What shows data or changes a stream.  The other functions do nothing that
+ * their caller could not do without them.
+ */
+REVOKE ALL ON FUNCTION
+	wal2kafka._streams(),
+	wal2kafka._tables(),
+	wal2kafka._schema_for(regclass, text[], text[]),
+	wal2kafka.health(integer),
+	wal2kafka.check(text),
+	wal2kafka.pause(text, interval),
+	wal2kafka.resume(text),
+	wal2kafka.restart(text),
+	wal2kafka.drop_stream(text),
+	wal2kafka.peek(text, integer),
+	wal2kafka.schema_for(regclass, text),
+	wal2kafka.decode(bytea)
+FROM PUBLIC;
+
+/* Calls in a view are made with the rights of who reads it. */
+GRANT SELECT ON wal2kafka.stat_streams, wal2kafka.stat_tables TO pg_monitor;
+GRANT EXECUTE ON FUNCTION wal2kafka._streams(), wal2kafka._tables(),
+	wal2kafka.health(integer) TO pg_monitor;

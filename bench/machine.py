@@ -184,7 +184,7 @@ def lsn(text):
 
 class Bench:
     SETTINGS = """\
-listen_addresses = ''
+listen_addresses = '127.0.0.1'
 wal_level = logical
 max_wal_size = 16GB
 checkpoint_timeout = 1h
@@ -290,7 +290,7 @@ log_checkpoints = off
                                              '-C', 'output_plugin_libraries']),
                                capture_output=True)
         if known.returncode == 0:
-            lines += f"output_plugin_libraries = {plugins}\n"
+            lines += f"output_plugin_libraries = '{plugins}'\n"
         with open(self.path('data/postgresql.conf'), 'a') as f:
             f.write(lines)
 

@@ -219,7 +219,11 @@ extern PGDLLEXPORT TableStats *stream_table(TableStatsArray *tables, Oid relid,
 extern void shared_state_set_launcher(Latch *latch);
 extern PGDLLEXPORT void shared_state_wake_launcher(void);
 
-/* The first n entries are all that may be in use; n only bounds a search. */
+/*
+ * How many of the first entries may have a worker, for those who look at each
+ * commit; 0 without shared memory.
+ */
+extern int	shared_state_used(void);
 extern void shared_state_set_used(int n);
 
 /* Set up hooks; called from _PG_init() of the postmaster. */

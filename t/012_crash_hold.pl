@@ -30,7 +30,7 @@ sub crashes
 $t->start_stream;
 $t->sql(q{INSERT INTO item VALUES (1, 'good')});
 $t->wait_caught_up;
-$t->{node}->psql('shop', q{INSERT INTO item VALUES (2, 'wal2kafka test crash')});
+$t->{node}->psql('shop', q{INSERT INTO item VALUES (2, 'wal2kafka-crash-here')});
 $t->wait_state('held');
 cmp_ok(crashes(), '<=', 2, 'at most two restarts');
 like($t->stat('last_error'), qr/abnormal/, 'last_error says so');

@@ -30,19 +30,18 @@ is($t->story('public.item'), 'c:1', 'nothing is skipped');
 
 # The operator raises the limits.
 my $topic = $t->topic('public.item');
-my $address = $t->{kafka}->address;
-$t->{kafka}->command('topic_config', $topic, 'max.message.bytes=8000000');
+$t->{kafka}->topic_config($topic, 'max.message.bytes', 8000000);
 $t->set('wal2kafka.kafka_options', 'message.max.bytes=8000000');
 $t->wait_state('streaming');
 $t->wait_caught_up;
 is($t->story('public.item'), 'c:1 c:2 c:3', 'and the stream goes on with that event');
 
 # The broker's limit can be the smaller one.
-$t->{kafka}->command('topic_config', $topic, 'max.message.bytes=100000');
+$t->{kafka}->topic_config($topic, 'max.message.bytes', 100000);
 $t->sql(q{INSERT INTO item VALUES (4, repeat('y', 200000))});
 $error = $t->wait_error(qr/large|size/i);
 like($error . $t->stat('last_error_hint'), qr/item/, "the broker's refusal names the topic");
-$t->{kafka}->command('topic_config', $topic, 'max.message.bytes=8000000');
+$t->{kafka}->topic_config($topic, 'max.message.bytes', 8000000);
 $t->wait_caught_up;
 like($t->story('public.item'), qr/c:4$/, 'and goes on once the broker takes it');
 

@@ -17,6 +17,7 @@ use strict;
 use warnings;
 
 use File::Basename;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -83,6 +84,28 @@ sub stop { $_[0]->command('stop'); return; }
 sub kill9 { $_[0]->command('kill'); return; }
 sub freeze { kill 'STOP', $_[0]->pid; return; }
 sub thaw { kill 'CONT', $_[0]->pid; return; }
+
+# kafka_admin.py VERB ARGUMENT...; its output
+sub admin
+{
+	my ($self, @arguments) = @_;
+	my ($out, $err);
+	local %ENV = (%ENV, LD_LIBRARY_PATH => '');
+
+	IPC::Run::run(
+		[ '/usr/bin/python3', dirname(__FILE__) . '/kafka_admin.py', $self->address, @arguments ],
+		'>', \$out, '2>', \$err) or die "kafka_admin.py @arguments: $err";
+	return $out;
+}
+
+sub topic_config { my ($self, @what) = @_; $self->admin('config', @what); return; }
+
+# Topics and their numbers of partitions.
+sub topics
+{
+	my ($self) = @_;
+	return { map { split / / } split /\n/, $self->admin('topics') };
+}
 
 END
 {

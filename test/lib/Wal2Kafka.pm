@@ -165,7 +165,7 @@ sub stat
 	return $code == 0 ? $out : undef;
 }
 
-sub explain
+sub show_state
 {
 	my ($self) = @_;
 	my ($code, $out) = $self->{node}->psql('postgres',
@@ -191,7 +191,7 @@ sub wait_stat
 		1;
 	} or do {
 		my $error = $@;
-		$self->explain;
+		$self->show_state;
 		die $error . ' (it is ' . (defined $value ? "'$value'" : 'undefined') . ')';
 	};
 	return $value;
@@ -245,7 +245,7 @@ sub wait_caught_up
 		1;
 	} or do {
 		my $error = $@;
-		$self->explain;
+		$self->show_state;
 		die $error;
 	};
 	return;
@@ -413,7 +413,7 @@ sub check_workload
 	}
 	ok($result->{committed} > ($option{at_least} || 100), "$name: $result->{committed} committed changes");
 	is_deeply($result->{problems}, [], "$name: $result->{events} events, none missing, none invented, in order")
-	  or $self->explain;
+	  or $self->show_state;
 	note("$name: $result->{repeats} sent again, $result->{rolled_back} rolled back, $result->{unknown} unknown");
 	return $result;
 }

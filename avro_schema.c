@@ -1,0 +1,640 @@
+/*
+ * avro_schema.c
+ *		Avro schema texts, as Debezium's records get them from Confluent's
+ *		AvroData.
+ *
+ * The registry compares schemas as parsed and rendered text, so the order and
+ * presence of every property counts: equal text means that ids which are
+ * registered already are found again.
+ *
+ * libavro parses each text before it is used, as an independent check.  It
+ * allocates with malloc() and never calls back into the server, so no error
+ * can be raised through it; what it allocated is freed before we raise one.
+ */
+#include "postgres.h"
+
+#include <avro.h>
+#include <jansson.h>
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "utils/memutils.h"
+
+#include "avro_schema.h"
+
+#define MAX_TOPIC_LEN	249
+
+#define CONNECTOR_NAMESPACE	"io.debezium.connector.postgresql"
+
+/* Common to envelope and messages (debezium-format.md, 4) */
+#define SOURCE_RECORD(namespace_property) \
+	"{\"type\":\"record\",\"name\":\"Source\"," namespace_property "\"fields\":[" \
+	"{\"name\":\"version\",\"type\":\"string\"}," \
+	"{\"name\":\"connector\",\"type\":\"string\"}," \
+	"{\"name\":\"name\",\"type\":\"string\"}," \
+	"{\"name\":\"ts_ms\",\"type\":\"long\"}," \
+	"{\"name\":\"snapshot\",\"type\":[{\"type\":\"string\",\"connect.version\":1," \
+	"\"connect.parameters\":{\"allowed\":\"true,first,first_in_data_collection," \
+	"last_in_data_collection,last,false,incremental\"}," \
+	"\"connect.default\":\"false\",\"connect.name\":\"io.debezium.data.Enum\"}," \
+	"\"null\"],\"default\":\"false\"}," \
+	"{\"name\":\"db\",\"type\":\"string\"}," \
+	"{\"name\":\"sequence\",\"type\":[\"null\",\"string\"],\"default\":null}," \
+	"{\"name\":\"ts_us\",\"type\":[\"null\",\"long\"],\"default\":null}," \
+	"{\"name\":\"ts_ns\",\"type\":[\"null\",\"long\"],\"default\":null}," \
+	"{\"name\":\"schema\",\"type\":\"string\"}," \
+	"{\"name\":\"table\",\"type\":\"string\"}," \
+	"{\"name\":\"txId\",\"type\":[\"null\",\"long\"],\"default\":null}," \
+	"{\"name\":\"lsn\",\"type\":[\"null\",\"long\"],\"default\":null}," \
+	"{\"name\":\"xmin\",\"type\":[\"null\",\"long\"],\"default\":null}," \
+	"{\"name\":\"origin\",\"type\":[\"null\",\"string\"],\"default\":null}," \
+	"{\"name\":\"origin_lsn\",\"type\":[\"null\",\"long\"],\"default\":null}]," \
+	"\"connect.version\":1,\"connect.name\":\"" CONNECTOR_NAMESPACE ".Source\"}"
+
+#define TRANSACTION_FIELD \
+	"{\"name\":\"transaction\",\"type\":[\"null\"," \
+	"{\"type\":\"record\",\"name\":\"block\",\"namespace\":\"event\",\"fields\":[" \
+	"{\"name\":\"id\",\"type\":\"string\"}," \
+	"{\"name\":\"total_order\",\"type\":\"long\"}," \
+	"{\"name\":\"data_collection_order\",\"type\":\"long\"}]," \
+	"\"connect.version\":1,\"connect.name\":\"event.block\"}],\"default\":null}"
+
+/* What follows field before in the envelope */
+static const char envelope_tail[] =
+"{\"name\":\"after\",\"type\":[\"null\",\"Value\"],\"default\":null},"
+"{\"name\":\"source\",\"type\":" SOURCE_RECORD("\"namespace\":\"" CONNECTOR_NAMESPACE "\",") "},"
+TRANSACTION_FIELD ","
+"{\"name\":\"op\",\"type\":\"string\"},"
+"{\"name\":\"ts_ms\",\"type\":[\"null\",\"long\"],\"default\":null},"
+"{\"name\":\"ts_us\",\"type\":[\"null\",\"long\"],\"default\":null},"
+"{\"name\":\"ts_ns\",\"type\":[\"null\",\"long\"],\"default\":null}]";
+
+static const char message_key_text[] =
+"{\"type\":\"record\",\"name\":\"MessageKey\",\"namespace\":\"" CONNECTOR_NAMESPACE "\",\"fields\":["
+"{\"name\":\"prefix\",\"type\":[\"null\",\"string\"],\"default\":null}],"
+"\"connect.version\":1,\"connect.name\":\"" CONNECTOR_NAMESPACE ".MessageKey\"}";
+
+static const char message_value_text[] =
+"{\"type\":\"record\",\"name\":\"MessageValue\",\"namespace\":\"" CONNECTOR_NAMESPACE "\",\"fields\":["
+"{\"name\":\"op\",\"type\":\"string\"},"
+"{\"name\":\"ts_ms\",\"type\":[\"null\",\"long\"],\"default\":null},"
+"{\"name\":\"source\",\"type\":" SOURCE_RECORD("") "},"
+TRANSACTION_FIELD ","
+"{\"name\":\"message\",\"type\":{\"type\":\"record\",\"name\":\"Message\",\"fields\":["
+"{\"name\":\"prefix\",\"type\":[\"null\",\"string\"],\"default\":null},"
+"{\"name\":\"content\",\"type\":[\"null\",\"bytes\"],\"default\":null}],"
+"\"connect.version\":1,\"connect.name\":\"" CONNECTOR_NAMESPACE ".Message\"}}],"
+"\"connect.version\":1,\"connect.name\":\"" CONNECTOR_NAMESPACE ".MessageValue\"}";
+
+static void append_canonical(StringInfo out, const AvroNode *node,
+							 List **written);
+
+/* ---------------------------------------------------------------------
+ * Names
+ * --------------------------------------------------------------------- */
+
+static bool
+is_letter(unsigned c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool
+is_digit(unsigned c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/*
+ * The next UTF-16 code unit of a UTF-8 text, which is what Java replaces one
+ * by one; 0 at the end.  *pending holds the second half of a surrogate pair.
+ */
+static unsigned
+next_utf16(const unsigned char **p, unsigned *pending)
+{
+	unsigned	c = *pending;
+
+	if (c != 0)
+	{
+		*pending = 0;
+		return c;
+	}
+	if (**p == '\0')
+		return 0;
+
+	c = utf8_to_unicode(*p);
+	*p += pg_utf_mblen(*p);
+	if (c >= 0x10000)
+	{
+		*pending = 0xDC00 + ((c - 0x10000) & 0x3FF);
+		c = 0xD800 + ((c - 0x10000) >> 10);
+	}
+	return c;
+}
+
+static const unsigned char *
+to_utf8(const char *text)
+{
+	return (const unsigned char *) pg_server_to_any(text, strlen(text),
+													PG_UTF8);
+}
+
+char *
+avro_schema_topic_name(const char *raw)
+{
+	const unsigned char *p = to_utf8(raw);
+	unsigned	pending = 0;
+	StringInfoData topic;
+	unsigned	c;
+
+	if (strcmp(raw, ".") == 0)
+		return pstrdup("_");
+	if (strcmp(raw, "..") == 0)
+		return pstrdup("__");
+
+	initStringInfo(&topic);
+	while ((c = next_utf16(&p, &pending)) != 0 && topic.len < MAX_TOPIC_LEN)
+		appendStringInfoChar(&topic, is_letter(c) || is_digit(c) ||
+							 c == '.' || c == '_' || c == '-' ? c : '_');
+	return topic.data;
+}
+
+/*
+ * Debezium leaves a digit after a dot alone, which Avro does not allow; it is
+ * treated as one at the start.
+ */
+char *
+avro_schema_adjust_name(const char *name, NameAdjustment mode, bool keep_dots)
+{
+	const unsigned char *p = to_utf8(name);
+	unsigned	pending = 0;
+	bool		first = true;
+	StringInfoData adjusted;
+	unsigned	c;
+
+	initStringInfo(&adjusted);
+	while ((c = next_utf16(&p, &pending)) != 0)
+	{
+		bool		digit = is_digit(c);
+
+		if (is_letter(c) || (digit && !first) ||
+			(c == '_' && mode == NAME_ADJUST_AVRO) ||
+			(c == '.' && keep_dots && !first))
+			appendStringInfoChar(&adjusted, c);
+		else if (mode == NAME_ADJUST_AVRO_UNICODE)
+			appendStringInfo(&adjusted, c <= 0xFF ? "_u00%x" : "_u%x", c);
+		else
+		{
+			appendStringInfoChar(&adjusted, '_');
+			if (digit)
+				appendStringInfoChar(&adjusted, c);
+		}
+		first = c == '.' && keep_dots && !first;
+	}
+	return adjusted.data;
+}
+
+/* ---------------------------------------------------------------------
+ * Texts
+ * --------------------------------------------------------------------- */
+
+void
+avro_schema_append_string(StringInfo out, const char *text, size_t len)
+{
+	static const char escaped[] = "\b\t\n\f\r\"\\";
+	static const char letters[] = "btnfr\"\\";
+
+	appendStringInfoChar(out, '"');
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned char c = text[i];
+		const char *special = c != '\0' ? strchr(escaped, c) : NULL;
+
+		if (special)
+		{
+			appendStringInfoChar(out, '\\');
+			appendStringInfoChar(out, letters[special - escaped]);
+		}
+		else if (c < 0x20)
+			appendStringInfo(out, "\\u%04X", c);
+		else
+			appendStringInfoChar(out, c);
+	}
+	appendStringInfoChar(out, '"');
+}
+
+/*
+ * libavro is no validator (it accepts wrong defaults and duplicate fields),
+ * but what it cannot parse no consumer can.
+ */
+static void
+check_with_libavro(const char *text, size_t len)
+{
+	avro_schema_t schema;
+
+	if (avro_schema_from_json_length(text, len, &schema) != 0)
+		elog(ERROR, "libavro refuses a generated schema: %s: %s",
+			 avro_strerror(), text);
+	avro_schema_decref(schema);
+}
+
+/*
+ * Schemas are built in a scratch context, and only what lasts is copied into
+ * the caller's: an entry of a relation should be small.
+ */
+static MemoryContext
+enter_scratch_context(void)
+{
+	return MemoryContextSwitchTo(AllocSetContextCreate(CurrentMemoryContext,
+													   "wal2kafka schema",
+													   ALLOCSET_DEFAULT_SIZES));
+}
+
+/* Check and copy; leaves the scratch context for the caller's, and drops it. */
+static void
+finish_schema(EventSchema *schema, const char *text, const char *full_name,
+			  MemoryContext caller)
+{
+	MemoryContext scratch = CurrentMemoryContext;
+	size_t		len = strlen(text);
+	char	   *canonical;
+
+	check_with_libavro(text, len);
+	canonical = avro_schema_canonical_form(text);
+	schema->fingerprint = avro_fingerprint(canonical, strlen(canonical));
+
+	MemoryContextSwitchTo(caller);
+	schema->text = pnstrdup(text, len);
+	schema->text_len = len;
+	schema->full_name = pstrdup(full_name);
+	MemoryContextDelete(scratch);
+}
+
+static void
+check_field_names(const SchemaField *fields, int nfields)
+{
+	for (int i = 0; i < nfields; i++)
+	{
+		for (int j = 0; j < i; j++)
+		{
+			if (strcmp(fields[i].name, fields[j].name) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_COLUMN),
+						 errmsg("two columns have the field name \"%s\" after adjustment",
+								fields[i].name),
+						 errhint("Set \"wal2kafka.field_name_adjustment_mode\" to \"avro_unicode\", or rename a column.")));
+		}
+	}
+}
+
+static void
+append_fields(StringInfo out, const char *namespace,
+			  const SchemaField *fields, int nfields)
+{
+	List	   *named = NIL;
+
+	check_field_names(fields, nfields);
+	for (int i = 0; i < nfields; i++)
+	{
+		const SchemaField *field = &fields[i];
+		const char *default_json = field->default_json;
+		bool		null_first = avro_schema_null_branch(field) == 0;
+
+		appendStringInfo(out, "%s{\"name\":\"%s\",\"type\":",
+						 i > 0 ? "," : "", field->name);
+		if (field->optional)
+			appendStringInfoString(out, null_first ? "[\"null\"," : "[");
+		type_map_append_schema(out, field->type, default_json, namespace,
+							   &named);
+		if (field->optional)
+			appendStringInfoString(out, null_first ? "]" : ",\"null\"]");
+		if (default_json == NULL && field->optional)
+			default_json = "null";
+		if (default_json)
+			appendStringInfo(out, ",\"default\":%s", default_json);
+		appendStringInfoChar(out, '}');
+	}
+}
+
+void
+avro_schema_key(EventSchema *schema, const char *namespace,
+				const SchemaField *fields, int nfields)
+{
+	MemoryContext caller = enter_scratch_context();
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "{\"type\":\"record\",\"name\":\"Key\",\"namespace\":\"%s\",\"fields\":[",
+					 namespace);
+	append_fields(&out, namespace, fields, nfields);
+	appendStringInfo(&out, "],\"connect.name\":\"%s.Key\"}", namespace);
+
+	finish_schema(schema, out.data, psprintf("%s.Key", namespace), caller);
+}
+
+void
+avro_schema_envelope(EventSchema *schema, const char *namespace,
+					 const SchemaField *fields, int nfields)
+{
+	MemoryContext caller = enter_scratch_context();
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "{\"type\":\"record\",\"name\":\"Envelope\",\"namespace\":\"%s\",\"fields\":["
+					 "{\"name\":\"before\",\"type\":[\"null\",{\"type\":\"record\",\"name\":\"Value\",\"fields\":[",
+					 namespace);
+	append_fields(&out, namespace, fields, nfields);
+	appendStringInfo(&out, "],\"connect.name\":\"%s.Value\"}],\"default\":null},",
+					 namespace);
+	appendStringInfoString(&out, envelope_tail);
+	appendStringInfo(&out, ",\"connect.version\":2,\"connect.name\":\"%s.Envelope\"}",
+					 namespace);
+
+	finish_schema(schema, out.data, psprintf("%s.Envelope", namespace), caller);
+}
+
+void
+avro_schema_message(EventSchema *key, EventSchema *value)
+{
+	MemoryContext caller = enter_scratch_context();
+
+	finish_schema(key, message_key_text, CONNECTOR_NAMESPACE ".MessageKey",
+				  caller);
+	caller = enter_scratch_context();
+	finish_schema(value, message_value_text,
+				  CONNECTOR_NAMESPACE ".MessageValue", caller);
+}
+
+/* ---------------------------------------------------------------------
+ * Parsing
+ * --------------------------------------------------------------------- */
+
+static const struct
+{
+	const char *name;
+	AvroKind	kind;
+}			primitives[] = {
+	{"null", AVRO_KIND_NULL},
+	{"boolean", AVRO_KIND_BOOLEAN},
+	{"int", AVRO_KIND_INT},
+	{"long", AVRO_KIND_LONG},
+	{"float", AVRO_KIND_FLOAT},
+	{"double", AVRO_KIND_DOUBLE},
+	{"bytes", AVRO_KIND_BYTES},
+	{"string", AVRO_KIND_STRING},
+};
+
+static AvroNode *parse_node(const json_t *json, const char *namespace,
+							List **named);
+
+static void
+raise_no_schema(const char *reason)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("invalid Avro schema: %s", reason)));
+}
+
+static const char *
+string_property(const json_t *json, const char *name)
+{
+	const char *value = json_string_value(json_object_get(json, name));
+
+	if (value == NULL)
+		raise_no_schema(psprintf("\"%s\" is missing", name));
+	return value;
+}
+
+static AvroNode *
+make_node(AvroKind kind, int nchildren)
+{
+	AvroNode   *node = palloc0(sizeof(AvroNode));
+
+	node->kind = kind;
+	node->nchildren = nchildren;
+	node->children = palloc0(sizeof(AvroNode *) * (nchildren + 1));
+	return node;
+}
+
+static char *
+qualified_name(const char *name, const char *namespace)
+{
+	if (strchr(name, '.') || namespace[0] == '\0')
+		return pstrdup(name);
+	return psprintf("%s.%s", namespace, name);
+}
+
+/* A primitive, or a record that was defined before. */
+static AvroNode *
+parse_name(const char *name, const char *namespace, List *named)
+{
+	char	   *full_name;
+	ListCell   *lc;
+
+	for (int i = 0; i < lengthof(primitives); i++)
+	{
+		if (strcmp(name, primitives[i].name) == 0)
+			return make_node(primitives[i].kind, 0);
+	}
+
+	full_name = qualified_name(name, namespace);
+	foreach(lc, named)
+	{
+		AvroNode   *node = lfirst(lc);
+
+		if (strcmp(node->full_name, full_name) == 0)
+			return node;
+	}
+	raise_no_schema(psprintf("unknown type \"%s\"", full_name));
+	return NULL;				/* not reached */
+}
+
+static AvroNode *
+parse_record(const json_t *json, const char *namespace, List **named)
+{
+	const json_t *fields = json_object_get(json, "fields");
+	const char *own = json_string_value(json_object_get(json, "namespace"));
+	AvroNode   *node = make_node(AVRO_KIND_RECORD, (int) json_array_size(fields));
+	char	   *dot;
+
+	node->full_name = qualified_name(string_property(json, "name"),
+									 own ? own : namespace);
+	*named = lappend(*named, node);
+
+	dot = strrchr(node->full_name, '.');
+	namespace = dot ? pnstrdup(node->full_name, dot - node->full_name) : "";
+
+	node->names = palloc0(sizeof(char *) * (node->nchildren + 1));
+	for (int i = 0; i < node->nchildren; i++)
+	{
+		const json_t *field = json_array_get(fields, i);
+
+		node->names[i] = pstrdup(string_property(field, "name"));
+		node->children[i] = parse_node(json_object_get(field, "type"),
+									   namespace, named);
+	}
+	return node;
+}
+
+static AvroNode *
+parse_object(const json_t *json, const char *namespace, List **named)
+{
+	const char *type = string_property(json, "type");
+	const char *logical = json_string_value(json_object_get(json, "logicalType"));
+	AvroNode   *node;
+
+	if (strcmp(type, "record") == 0)
+		return parse_record(json, namespace, named);
+	if (strcmp(type, "array") == 0)
+	{
+		node = make_node(AVRO_KIND_ARRAY, 1);
+		node->children[0] = parse_node(json_object_get(json, "items"),
+									   namespace, named);
+		return node;
+	}
+	if (strcmp(type, "map") == 0)
+	{
+		node = make_node(AVRO_KIND_MAP, 1);
+		node->children[0] = parse_node(json_object_get(json, "values"),
+									   namespace, named);
+		return node;
+	}
+
+	node = parse_name(type, namespace, *named);
+	if (node->kind == AVRO_KIND_BYTES && logical &&
+		strcmp(logical, "decimal") == 0)
+	{
+		node->decimal = true;
+		node->scale = (int) json_integer_value(json_object_get(json, "scale"));
+	}
+	return node;
+}
+
+static AvroNode *
+parse_node(const json_t *json, const char *namespace, List **named)
+{
+	check_stack_depth();
+
+	if (json_is_string(json))
+		return parse_name(json_string_value(json), namespace, *named);
+	if (json_is_object(json))
+		return parse_object(json, namespace, named);
+	if (json_is_array(json))
+	{
+		AvroNode   *node = make_node(AVRO_KIND_UNION, (int) json_array_size(json));
+
+		for (int i = 0; i < node->nchildren; i++)
+			node->children[i] = parse_node(json_array_get(json, i), namespace,
+										   named);
+		return node;
+	}
+	raise_no_schema("a type is neither string, object nor array");
+	return NULL;				/* not reached */
+}
+
+AvroNode *
+avro_schema_parse(const char *text, size_t len)
+{
+	json_error_t error;
+	json_t	   *json = json_loadb(text, len, JSON_DECODE_ANY, &error);
+	List	   *named = NIL;
+	AvroNode   *volatile node = NULL;
+
+	if (json == NULL)
+		raise_no_schema(psprintf("%s", error.text));
+
+	PG_TRY();
+	{
+		node = parse_node(json, "", &named);
+	}
+	PG_FINALLY();
+	{
+		json_decref(json);
+	}
+	PG_END_TRY();
+
+	list_free(named);
+	return node;
+}
+
+/* ---------------------------------------------------------------------
+ * Canonical form
+ * --------------------------------------------------------------------- */
+
+static void
+append_canonical_record(StringInfo out, const AvroNode *node, List **written)
+{
+	/* The second use is by name. */
+	if (list_member_ptr(*written, node))
+	{
+		appendStringInfo(out, "\"%s\"", node->full_name);
+		return;
+	}
+	*written = lappend(*written, (void *) node);
+
+	appendStringInfo(out, "{\"name\":\"%s\",\"type\":\"record\",\"fields\":[",
+					 node->full_name);
+	for (int i = 0; i < node->nchildren; i++)
+	{
+		appendStringInfo(out, "%s{\"name\":\"%s\",\"type\":",
+						 i > 0 ? "," : "", node->names[i]);
+		append_canonical(out, node->children[i], written);
+		appendStringInfoChar(out, '}');
+	}
+	appendStringInfoString(out, "]}");
+}
+
+static void
+append_canonical(StringInfo out, const AvroNode *node, List **written)
+{
+	switch (node->kind)
+	{
+		case AVRO_KIND_NULL:
+		case AVRO_KIND_BOOLEAN:
+		case AVRO_KIND_INT:
+		case AVRO_KIND_LONG:
+		case AVRO_KIND_FLOAT:
+		case AVRO_KIND_DOUBLE:
+		case AVRO_KIND_BYTES:
+		case AVRO_KIND_STRING:
+			appendStringInfo(out, "\"%s\"", primitives[node->kind].name);
+			break;
+		case AVRO_KIND_RECORD:
+			append_canonical_record(out, node, written);
+			break;
+		case AVRO_KIND_ARRAY:
+			appendStringInfoString(out, "{\"type\":\"array\",\"items\":");
+			append_canonical(out, node->children[0], written);
+			appendStringInfoChar(out, '}');
+			break;
+		case AVRO_KIND_MAP:
+			appendStringInfoString(out, "{\"type\":\"map\",\"values\":");
+			append_canonical(out, node->children[0], written);
+			appendStringInfoChar(out, '}');
+			break;
+		case AVRO_KIND_UNION:
+			appendStringInfoChar(out, '[');
+			for (int i = 0; i < node->nchildren; i++)
+			{
+				if (i > 0)
+					appendStringInfoChar(out, ',');
+				append_canonical(out, node->children[i], written);
+			}
+			appendStringInfoChar(out, ']');
+			break;
+	}
+}
+
+char *
+avro_schema_canonical_form(const char *text)
+{
+	AvroNode   *node = avro_schema_parse(text, strlen(text));
+	List	   *written = NIL;
+	StringInfoData out;
+
+	initStringInfo(&out);
+	append_canonical(&out, node, &written);
+	list_free(written);
+	return out.data;
+}

@@ -1,0 +1,86 @@
+#!/bin/bash
+#
+# check_includes.sh
+#		Which file may not include what: the boundaries of the architecture.
+#
+# Follows our own headers, so that a boundary cannot be crossed by way of one.
+# Prints each violation, and at the end "N passed, N failed".
+
+cd "$(dirname "$0")/.." || exit 1
+
+catalog='catalog/.*|access/(relation|table|genam|htup_details|heapam)\.h|utils/(rel|relcache|syscache|lsyscache|inval|typcache)\.h|relation_map\.h'
+avro='avro\.h|avro/.*'
+rdkafka='librdkafka/.*|rdkafka\.h'
+curl='curl/.*|curl\.h'
+server='postgres\.h|c\.h|fmgr\.h|miscadmin\.h|utils/.*|access/.*|catalog/.*|nodes/.*|replication/.*|storage/.*|executor/.*|lib/.*'
+
+# files (a pattern), then what they may not include (a regular expression)
+rules="
+ack_tracker.[ch]	$catalog|$avro|$rdkafka|$server
+avro_encode.[ch]	$catalog|$avro|$rdkafka|$server
+type_*.[ch]			$rdkafka|$curl
+relation_map.[ch]	$rdkafka|$curl
+avro_schema.[ch]	$rdkafka|$curl
+decoder.[ch]		$rdkafka|$curl
+envelope.[ch]		$rdkafka|$curl
+publication.[ch]	$rdkafka|$curl|$avro
+kafka_sink.[ch]		$catalog|replication/.*|$avro
+registry.[ch]		$catalog|replication/.*|$avro|$rdkafka
+delivery.[ch]		$rdkafka|$avro|$curl
+kafka_bgworker.[ch]	$avro|$rdkafka|type_map\.h|relation_map\.h
+preload/*.[ch]		$rdkafka|$avro|$curl|jansson\.h
+"
+
+# Headers that a file includes, each on a line.
+includes() { sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]\([^>"]*\)[>"].*/\1/p' "$1"; }
+
+# reach FILE: "header via" for everything it includes, our headers' too
+reach()
+{
+	local seen=" " queue=("$1") file header path
+	while [ ${#queue[@]} -gt 0 ]; do
+		file=${queue[0]}
+		queue=("${queue[@]:1}")
+		for header in $(includes "$file"); do
+			echo "$header $file"
+			for path in "$header" "$(dirname "$file")/$header"; do
+				path=${path#./}
+				if [ -f "$path" ] && [[ $seen != *" $path "* ]]; then
+					seen+="$path "
+					queue+=("$path")
+				fi
+			done
+		done
+	done
+}
+
+passed=0
+failed=0
+verdict()
+{
+	if [ "$1" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+}
+
+while read -r pattern forbidden; do
+	[ -n "$pattern" ] || continue
+	files=$(compgen -G "$pattern")
+	[ -n "$files" ] || { echo "$pattern: no such file"; verdict 1; continue; }
+	for file in $files; do
+		bad=$(reach "$file" | grep -E "^($forbidden) ")
+		[ -z "$bad" ] || echo "$bad" | while read -r header via; do
+			echo "$file may not include $header (by $via)"
+		done
+		verdict "$([ -z "$bad" ]; echo $?)"
+	done
+done <<< "$rules"
+
+# One file knows librdkafka, and tests of the server's version are in compat.h.
+others=$(grep -lE '#[[:space:]]*include[[:space:]]*<librdkafka' -- *.c *.h preload/*.[ch] | grep -v '^kafka_sink\.c$')
+[ -z "$others" ] || echo "only kafka_sink.c may include rdkafka.h:" $others
+verdict "$([ -z "$others" ]; echo $?)"
+others=$(grep -lE 'PG_VERSION_NUM' -- *.c *.h preload/*.[ch] | grep -v '^compat\.h$')
+[ -z "$others" ] || echo "only compat.h may test the server's version:" $others
+verdict "$([ -z "$others" ]; echo $?)"
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

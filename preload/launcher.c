@@ -1,0 +1,925 @@
+/*
+ * launcher.c
+ *		Starts a worker for each stream of wal2kafka.streams, and again when
+ *		it ended.
+ *
+ * Each entry of the shared array is in one of these phases, which the shared
+ * state has too, so that a launcher that was terminated and started again
+ * finds its way:
+ *
+ *		PHASE_IDLE		no worker; starts when Entry.start_at has come, or when
+ *						something changes that may help (see is_due())
+ *		PHASE_RUNNING	has a worker, or one is on its way
+ *		PHASE_ENDING	left the list, and its worker was told to end
+ *
+ * Nothing here waits but the one latch wait at the end of each round: the
+ * server tells us by signal when a worker started or ended, SQL functions set
+ * the latch, and a timeout runs only while there is something to look at
+ * again.
+ *
+ * What is known to make a worker fail at once (no such database or role, ...)
+ * is looked up before it is started, so that the cause has its own words and
+ * the log has one line of it, not one for each attempt.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "launcher.h"
+#include "settings.h"
+#include "shared_state.h"
+
+#define STREAM_LIBRARY		"wal2kafka_stream"
+#define STREAM_FUNCTION		"kafka_bgworker_main"
+
+#define LAUNCHER_RESTART_S	5
+
+/* Backoff after errors: doubles from the first to the last. */
+#define BACKOFF_FIRST_S		1
+#define BACKOFF_LAST_S		60
+
+/* How often settings are compared while a stream is held or paused. */
+#define LOOK_INTERVAL_MS	5000
+
+/*
+ * Two starts within this time are fine, a third waits: restarts on request
+ * are not errors, but must not become a storm either.
+ */
+#define RESTART_WINDOW_MS	1000
+
+/* How long a worker that a former launcher started may be on its way. */
+#define ADOPTION_MS			10000
+
+typedef enum Phase
+{
+	PHASE_IDLE,
+	PHASE_RUNNING,
+	PHASE_ENDING,
+} Phase;
+
+/* What only the launcher knows of an entry of the shared array. */
+typedef struct Entry
+{
+	Phase		phase;
+	bool		listed;			/* in wal2kafka.streams */
+	BackgroundWorkerHandle *handle; /* NULL: adopted, or none */
+	TimestampTz adopted_at;
+	TimestampTz start_at;		/* 0: at once; DT_NOEND: not by time alone */
+	TimestampTz started_at[2];	/* last start, and the one before */
+	bool		reloaded;		/* files were read since it stopped */
+	uint64		digest;			/* of its catalog rows when it stopped */
+	uint32		logged;			/* hash of the last problem in the log */
+} Entry;
+
+/*
+ * Why a stream does not start.  Texts live in the round's memory.  A held
+ * stream waits for a change of settings, another for the time of its backoff.
+ */
+typedef struct Problem
+{
+	bool		held;
+	const char *message;		/* NULL: there is no problem */
+	const char *hint;
+} Problem;
+
+static Entry *entries;
+static MemoryContext round_cxt;
+static TimestampTz looked_at;	/* when digests were last compared */
+
+/* ---- the shared side of an entry ---- */
+
+static void
+set_idle(StreamState *stream, StreamStatus status, TimestampTz retry_at)
+{
+	SpinLockAcquire(&stream->mutex);
+	stream->status = status;
+	stream->retry_at = retry_at;
+	stream->database_oid = InvalidOid;
+	SpinLockRelease(&stream->mutex);
+}
+
+/*
+ * When a stream with this many errors in a row tries again.
+ */
+static TimestampTz
+backoff_end(uint32 errors)
+{
+	int			seconds = BACKOFF_LAST_S;
+
+	if (errors < 6)
+		seconds = Min(BACKOFF_LAST_S, BACKOFF_FIRST_S << errors);
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									   seconds * INT64CONST(1000));
+}
+
+static void
+begin_backoff(Entry *entry, StreamState *stream)
+{
+	uint32		errors;
+
+	SpinLockAcquire(&stream->mutex);
+	errors = stream->backoff_count++;
+	SpinLockRelease(&stream->mutex);
+	entry->start_at = backoff_end(errors);
+	set_idle(stream, STREAM_BACKOFF, entry->start_at);
+}
+
+/*
+ * A stream cannot start: say so once, and again when the words change.
+ */
+static void
+report_problem(Entry *entry, StreamState *stream, const Problem *problem)
+{
+	uint32		hash = string_hash(problem->message, STREAM_ERROR_LEN);
+
+	if (hash != entry->logged)
+	{
+		ereport(LOG,
+				(errmsg("stream \"%s\" %s: %s", stream->name,
+						problem->held ? "is held" : "cannot start",
+						problem->message),
+				 problem->hint ? errhint("%s", problem->hint) : 0));
+		stream_set_error(stream, problem->message, NULL, problem->hint);
+		entry->logged = hash;
+	}
+	if (problem->held)
+	{
+		entry->start_at = DT_NOEND;
+		set_idle(stream, STREAM_HELD, 0);
+	}
+	else
+		begin_backoff(entry, stream);
+}
+
+/* ---- before a start ---- */
+
+/*
+ * Is the role there and fit?  Fills *role.
+ */
+static Problem
+examine_role(const StreamState *stream, Oid database, Oid *role)
+{
+	const char *name = NameStr(stream->role);
+	HeapTuple	tuple;
+	Form_pg_authid form;
+	bool		login;
+	bool		replication;
+
+	if (name[0] == '\0')
+	{
+		*role = BOOTSTRAP_SUPERUSERID;
+		if (!wal2kafka_settings.allow_superuser)
+			return (Problem)
+		{
+			true, "the stream names no role and would run as superuser",
+				"Write it as database/role, or set wal2kafka.allow_superuser = on."
+		};
+		return (Problem) {0};
+	}
+
+	tuple = SearchSysCache1(AUTHNAME, PointerGetDatum(name));
+	if (!HeapTupleIsValid(tuple))
+		return (Problem)
+	{
+		false, psprintf("role \"%s\" does not exist", name),
+			psprintf("Create it with \"CREATE ROLE %s LOGIN REPLICATION\", or correct wal2kafka.streams.",
+					 quote_identifier(name))
+	};
+	form = (Form_pg_authid) GETSTRUCT(tuple);
+	*role = form->oid;
+	login = form->rolcanlogin;
+	replication = form->rolreplication || form->rolsuper;
+	ReleaseSysCache(tuple);
+
+	if (!login || !replication)
+		return (Problem)
+	{
+		false, psprintf("role \"%s\" lacks %s", name,
+						login ? "REPLICATION" : "LOGIN"),
+			psprintf("Use \"ALTER ROLE %s %s\".", quote_identifier(name),
+					 login ? "REPLICATION" : "LOGIN")
+	};
+	if (compat_database_aclcheck(database, *role,
+								 ACL_CONNECT) != ACLCHECK_OK)
+		return (Problem)
+	{
+		false, psprintf("role \"%s\" may not connect to database \"%s\"",
+						name, NameStr(stream->database)),
+			psprintf("Use \"GRANT CONNECT ON DATABASE %s TO %s\".",
+					 quote_identifier(NameStr(stream->database)),
+					 quote_identifier(name))
+	};
+	return (Problem) {0};
+}
+
+/*
+ * Find database and role, and what is wrong with them or with the settings.
+ * Needs a transaction.
+ */
+static Problem
+examine_stream(const StreamState *stream, Oid *database, Oid *role)
+{
+	const char *name = NameStr(stream->database);
+	HeapTuple	tuple;
+	bool		allowed;
+	Problem		problem;
+	char	   *refused;
+
+	*database = get_database_oid(name, true);
+	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(*database));
+	if (!HeapTupleIsValid(tuple))
+		return (Problem)
+	{
+		false, psprintf("database \"%s\" does not exist", name),
+			"Correct wal2kafka.streams. If the database was renamed, its new name is a new stream."
+	};
+	allowed = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn;
+	ReleaseSysCache(tuple);
+	if (!allowed)
+		return (Problem)
+	{
+		false, psprintf("database \"%s\" does not accept connections", name),
+			psprintf("Use \"ALTER DATABASE %s ALLOW_CONNECTIONS true\", or correct wal2kafka.streams.",
+					 quote_identifier(name))
+	};
+
+	problem = examine_role(stream, *database, role);
+	if (problem.message != NULL)
+		return problem;
+
+	refused = settings_refused_in_catalog(*database, *role);
+	if (refused != NULL)
+		return (Problem)
+	{
+		true, refused,
+			"Correct the setting with ALTER DATABASE or ALTER ROLE; the stream then starts by itself."
+	};
+	refused = settings_refused_in_files();
+	if (refused != NULL)
+		return (Problem)
+	{
+		true, refused,
+			"Correct the setting and reload the configuration; the stream then starts by itself."
+	};
+	return (Problem) {0};
+}
+
+/*
+ * The digest of a stream's catalog rows; 0 if database or role are gone.
+ * Needs a transaction.
+ */
+static uint64
+stream_digest(const StreamState *stream)
+{
+	Oid			database = get_database_oid(NameStr(stream->database), true);
+	Oid			role = BOOTSTRAP_SUPERUSERID;
+
+	if (NameStr(stream->role)[0] != '\0')
+		role = get_role_oid(NameStr(stream->role), true);
+	if (!OidIsValid(database) || !OidIsValid(role))
+		return 0;
+	return settings_catalog_digest(database, role);
+}
+
+static void
+begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(round_cxt);
+}
+
+static void
+end_transaction(void)
+{
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(round_cxt);
+}
+
+/* ---- starting and ending ---- */
+
+static bool
+register_worker(int i, Entry *entry, const StreamState *stream)
+{
+	BackgroundWorker worker;
+	MemoryContext old;
+	bool		registered;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = Int32GetDatum(i);
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, STREAM_LIBRARY,
+			sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, STREAM_FUNCTION,
+			sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "wal2kafka stream %s",
+			 stream->name);
+	strlcpy(worker.bgw_type, "wal2kafka stream", sizeof(worker.bgw_type));
+
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	registered = RegisterDynamicBackgroundWorker(&worker, &entry->handle);
+	MemoryContextSwitchTo(old);
+	if (!registered)
+		entry->handle = NULL;
+	return registered;
+}
+
+/*
+ * Make the entry look as its worker expects it.
+ */
+static void
+prepare_start(StreamState *stream, Oid database)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	SpinLockAcquire(&stream->mutex);
+	stream->status = STREAM_STARTING;
+	stream->exit = STREAM_EXIT_NONE;
+	stream->waiting_for = STREAM_WAIT_NOTHING;
+	stream->database_oid = database;
+	stream->pid = 0;
+	stream->latch = NULL;
+	stream->retry_at = 0;
+	if (stream->started_at != 0)
+		stream->restarts++;
+	stream->started_at = now;
+	SpinLockRelease(&stream->mutex);
+}
+
+static void
+start_stream(int i)
+{
+	Entry	   *entry = &entries[i];
+	StreamState *stream = shared_state_stream(i);
+	Oid			database;
+	Oid			role;
+	Problem		problem;
+
+	begin_transaction();
+	problem = examine_stream(stream, &database, &role);
+	entry->digest = stream_digest(stream);
+	end_transaction();
+	entry->reloaded = false;
+
+	if (problem.message == NULL)
+	{
+		prepare_start(stream, database);
+		if (register_worker(i, entry, stream))
+		{
+			entry->phase = PHASE_RUNNING;
+			entry->started_at[1] = entry->started_at[0];
+			entry->started_at[0] = GetCurrentTimestamp();
+			return;
+		}
+		problem.message = "there is no free background worker slot";
+		problem.hint = "Raise \"max_worker_processes\" and restart the server.";
+	}
+	report_problem(entry, stream, &problem);
+}
+
+/*
+ * When the next start may be, after one that ended without an error.
+ */
+static TimestampTz
+after_restart(const Entry *entry)
+{
+	if (entry->started_at[1] == 0)
+		return 0;
+	return TimestampTzPlusMilliseconds(entry->started_at[1],
+									   RESTART_WINDOW_MS);
+}
+
+/*
+ * A worker is gone: by what it said last, when does the next one start?
+ */
+static void
+worker_ended(int i)
+{
+	Entry	   *entry = &entries[i];
+	StreamState *stream = shared_state_stream(i);
+	StreamExit	exit;
+	TimestampTz retry_at;
+	TimestampTz last_error_at;
+
+	if (entry->handle != NULL)
+		pfree(entry->handle);
+	entry->handle = NULL;
+	entry->phase = PHASE_IDLE;
+
+	SpinLockAcquire(&stream->mutex);
+	exit = stream->exit;
+	retry_at = stream->retry_at;
+	last_error_at = stream->last_error_at;
+	stream->pid = 0;
+	stream->latch = NULL;
+	SpinLockRelease(&stream->mutex);
+
+	switch (exit)
+	{
+		case STREAM_EXIT_NONE:
+			if (last_error_at < entry->started_at[0])
+				stream_set_error(stream, "the worker ended without a word",
+								 NULL, "Look into the server's log.");
+			begin_backoff(entry, stream);
+			break;
+		case STREAM_EXIT_ERROR:
+			begin_backoff(entry, stream);
+			break;
+		case STREAM_EXIT_RESTART:
+		case STREAM_EXIT_SHUTDOWN:
+			entry->start_at = after_restart(entry);
+			entry->logged = 0;
+			set_idle(stream, STREAM_STARTING, 0);
+			break;
+		case STREAM_EXIT_PAUSED:
+			entry->start_at = retry_at != 0 ? retry_at : DT_NOEND;
+			entry->logged = 0;
+			set_idle(stream, STREAM_PAUSED, retry_at);
+			break;
+		case STREAM_EXIT_HELD:
+			entry->start_at = DT_NOEND;
+			entry->logged = 0;
+			set_idle(stream, STREAM_HELD, 0);
+			break;
+	}
+}
+
+static bool
+is_gone(const Entry *entry, StreamState *stream)
+{
+	pid_t		pid;
+
+	if (entry->handle != NULL)
+		return GetBackgroundWorkerPid(entry->handle, &pid) == BGWH_STOPPED;
+
+	SpinLockAcquire(&stream->mutex);
+	pid = stream->pid;
+	SpinLockRelease(&stream->mutex);
+	if (pid != 0)
+		return false;
+	return stream->status != STREAM_STARTING ||
+		TimestampDifferenceExceeds(entry->adopted_at, GetCurrentTimestamp(),
+								   ADOPTION_MS);
+}
+
+static void
+terminate_worker(Entry *entry, StreamState *stream)
+{
+	pid_t		pid;
+
+	entry->phase = PHASE_ENDING;
+	if (entry->handle != NULL)
+	{
+		TerminateBackgroundWorker(entry->handle);
+		return;
+	}
+	SpinLockAcquire(&stream->mutex);
+	pid = stream->pid;
+	SpinLockRelease(&stream->mutex);
+	if (pid != 0)
+		kill(pid, SIGTERM);
+}
+
+/* ---- the list ---- */
+
+/*
+ * An entry for a stream that has none: an unused one, else one of a stream
+ * that left the list.  -1: all are taken.
+ */
+static int
+choose_entry(int first, int end)
+{
+	int			stopped = -1;
+
+	for (int i = first; i < end; i++)
+	{
+		StreamState *stream = shared_state_stream(i);
+
+		if (entries[i].phase != PHASE_IDLE || entries[i].listed)
+			continue;
+		if (stream->status == STREAM_UNUSED)
+			return i;
+		if (stopped < 0)
+			stopped = i;
+	}
+	return stopped;
+}
+
+/*
+ * Make an entry a new stream's: everything but the mutex begins at zero.
+ */
+static void
+assign_entry(int i, const StreamName *name)
+{
+	StreamState *stream = shared_state_stream(i);
+	dsm_handle	tables;
+
+	memset(&entries[i], 0, sizeof(Entry));
+	SpinLockAcquire(&stream->mutex);
+	tables = stream->tables;
+	memset((char *) stream + offsetof(StreamState, name), 0,
+		   offsetof(StreamState, asleep) - offsetof(StreamState, name));
+	stream->tables = DSM_HANDLE_INVALID;
+	strlcpy(stream->name, name->text, sizeof(stream->name));
+	strlcpy(NameStr(stream->database), name->database, NAMEDATALEN);
+	strlcpy(NameStr(stream->role), name->role, NAMEDATALEN);
+	stream->status = STREAM_STARTING;
+	SpinLockRelease(&stream->mutex);
+
+	pg_atomic_write_u32(&stream->asleep, 0);
+	pg_atomic_write_u64(&stream->async_commit_lsn, 0);
+	for (int j = 0; j < LATENCY_BUCKETS; j++)
+		pg_atomic_write_u64(&stream->latency[j], 0);
+	if (tables != DSM_HANDLE_INVALID)
+		dsm_unpin_segment(tables);
+}
+
+/*
+ * A stream that exceeds max_streams: shown by a spare entry, if there is one,
+ * and in the log anyway.
+ */
+static void
+report_excess(const StreamName *name)
+{
+	int			i = choose_entry(wal2kafka_settings.max_streams,
+								 shared_state_size());
+	Problem		problem = {
+		true,
+		psprintf("there are more streams than wal2kafka.max_streams (%d)",
+				 wal2kafka_settings.max_streams),
+		"Raise \"wal2kafka.max_streams\" and restart the server, or shorten wal2kafka.streams."
+	};
+
+	if (i < 0)
+	{
+		ereport(LOG,
+				(errmsg("stream \"%s\" cannot start: %s", name->text,
+						problem.message),
+				 errhint("%s", problem.hint)));
+		return;
+	}
+	assign_entry(i, name);
+	entries[i].listed = true;
+	report_problem(&entries[i], shared_state_stream(i), &problem);
+}
+
+static void
+stop_unlisted(void)
+{
+	int			used = 0;
+
+	for (int i = 0; i < shared_state_size(); i++)
+	{
+		Entry	   *entry = &entries[i];
+		StreamState *stream = shared_state_stream(i);
+
+		if (stream->status == STREAM_UNUSED)
+			continue;
+		if (i < wal2kafka_settings.max_streams)
+			used = i + 1;
+		if (entry->listed)
+			continue;
+		if (i >= wal2kafka_settings.max_streams)
+			set_idle(stream, STREAM_UNUSED, 0);
+		else if (entry->phase == PHASE_RUNNING)
+		{
+			ereport(LOG,
+					(errmsg("stream \"%s\" left wal2kafka.streams; its replication slot stays",
+							stream->name)));
+			terminate_worker(entry, stream);
+		}
+		else if (entry->phase == PHASE_IDLE)
+			set_idle(stream, STREAM_STOPPED, 0);
+	}
+	shared_state_set_used(used);
+}
+
+/*
+ * Read wal2kafka.streams: streams that left it end, new ones get an entry.
+ */
+static void
+read_list(void)
+{
+	const char *cursor = wal2kafka_settings.streams;
+	const char *problem;
+	StreamName	name;
+	List	   *excess = NIL;
+	List	   *unassigned = NIL;
+	ListCell   *cell;
+
+	for (int i = 0; i < shared_state_size(); i++)
+		entries[i].listed = false;
+
+	while (settings_next_stream(&cursor, &name, &problem))
+	{
+		StreamState *stream = shared_state_find(name.text);
+		int			i = stream ? stream - shared_state_stream(0) : -1;
+
+		if (i >= 0 && i < wal2kafka_settings.max_streams)
+		{
+			entries[i].listed = true;
+			if (stream->status == STREAM_STOPPED)
+			{
+				entries[i].start_at = 0;
+				entries[i].logged = 0;
+				set_idle(stream, STREAM_STARTING, 0);
+			}
+		}
+		else
+		{
+			StreamName *copy = palloc(sizeof(StreamName));
+
+			*copy = name;
+			unassigned = lappend(unassigned, copy);
+		}
+	}
+	stop_unlisted();
+
+	foreach(cell, unassigned)
+	{
+		int			i = choose_entry(0, wal2kafka_settings.max_streams);
+
+		if (i < 0)
+		{
+			excess = lappend(excess, lfirst(cell));
+			continue;
+		}
+		assign_entry(i, lfirst(cell));
+		entries[i].listed = true;
+	}
+	foreach(cell, excess)
+		report_excess(lfirst(cell));
+	stop_unlisted();			/* the used ones may be more now */
+}
+
+/* ---- the loop ---- */
+
+/*
+ * May something have happened that lets an idle stream start before its time?
+ * "changed" says that its catalog rows did.
+ */
+static bool
+is_due(Entry *entry, StreamState *stream, TimestampTz now, bool changed)
+{
+	bool		requested;
+
+	SpinLockAcquire(&stream->mutex);
+	requested = stream->restart_requested;
+	SpinLockRelease(&stream->mutex);
+	return entry->reloaded || requested || changed || entry->start_at <= now;
+}
+
+/*
+ * Have the catalog rows of an idle stream changed?  Looks every few seconds,
+ * or when somebody woke us.
+ */
+static bool
+rows_changed(const Entry *entry, const StreamState *stream)
+{
+	uint64		digest;
+
+	begin_transaction();
+	digest = stream_digest(stream);
+	end_transaction();
+	return digest != entry->digest;
+}
+
+static void
+serve_entry(int i, TimestampTz now, bool look)
+{
+	Entry	   *entry = &entries[i];
+	StreamState *stream = shared_state_stream(i);
+
+	if (entry->phase != PHASE_IDLE && is_gone(entry, stream))
+	{
+		bool		listed = entry->listed;
+
+		worker_ended(i);
+		if (!listed)
+			set_idle(stream, STREAM_STOPPED, 0);
+		else if (entry->start_at == DT_NOEND || entry->start_at > now)
+			look = true;		/* settings may have changed meanwhile */
+	}
+	if (entry->phase == PHASE_IDLE && entry->listed &&
+		is_due(entry, stream, now,
+			   look && entry->start_at > now && rows_changed(entry, stream)))
+		start_stream(i);
+}
+
+static bool
+all_listed_have_entries(void)
+{
+	for (int i = wal2kafka_settings.max_streams; i < shared_state_size(); i++)
+		if (entries[i].listed)
+			return false;
+	return true;
+}
+
+/*
+ * One round: do whatever there is to do.  Returns how long to sleep, -1 for
+ * until something happens.
+ */
+static long
+serve_streams(bool look)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long		timeout = -1;
+	bool		had_ended = false;
+
+	if (TimestampDifferenceExceeds(looked_at, now, LOOK_INTERVAL_MS))
+		look = true;
+	if (look)
+		looked_at = now;
+
+	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
+	{
+		bool		was_ending = entries[i].phase == PHASE_ENDING;
+
+		serve_entry(i, now, look);
+		had_ended |= was_ending && entries[i].phase == PHASE_IDLE;
+	}
+
+	/* an entry became free that another stream waits for */
+	if (had_ended && !all_listed_have_entries())
+	{
+		read_list();
+		return 0;
+	}
+
+	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
+	{
+		Entry	   *entry = &entries[i];
+		long		until = -1;
+
+		if (entry->phase != PHASE_IDLE)
+			until = entry->handle == NULL ? 1000 : -1;
+		else if (entry->listed)
+			until = Min(LOOK_INTERVAL_MS,
+						TimestampDifferenceMilliseconds(now,
+														entry->start_at));
+		if (until >= 0)
+			timeout = timeout < 0 ? until : Min(timeout, until);
+	}
+	return timeout;
+}
+
+/*
+ * Take over what a former launcher left: the server may have restarted us.
+ */
+static void
+adopt_workers(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
+	{
+		StreamState *stream = shared_state_stream(i);
+
+		SpinLockAcquire(&stream->mutex);
+		if (stream->pid != 0 ||
+			(stream->status == STREAM_STARTING && stream->started_at != 0))
+			entries[i].phase = PHASE_RUNNING;
+		if (stream->status == STREAM_BACKOFF || stream->status == STREAM_PAUSED)
+			entries[i].start_at = stream->retry_at;
+		SpinLockRelease(&stream->mutex);
+		entries[i].adopted_at = now;
+		entries[i].started_at[0] = stream->started_at;
+	}
+}
+
+/*
+ * A round must not end the launcher, whatever goes wrong in it.
+ */
+static long
+serve_safely(bool reload, bool look)
+{
+	volatile long timeout = LOOK_INTERVAL_MS;
+
+	PG_TRY();
+	{
+		if (reload)
+			read_list();
+		timeout = serve_streams(look);
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(round_cxt);
+		EmitErrorReport();
+		AbortCurrentTransaction();
+		LWLockReleaseAll();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+
+	MemoryContextSwitchTo(round_cxt);
+	MemoryContextReset(round_cxt);
+	return timeout;
+}
+
+static void
+withdraw_launcher(int code, Datum arg)
+{
+	shared_state_set_launcher(NULL);
+}
+
+static void
+reread_files(void)
+{
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	for (int i = 0; i < shared_state_size(); i++)
+		entries[i].reloaded = true;
+}
+
+void
+wal2kafka_launcher_main(Datum main_arg)
+{
+	bool		reload = true;
+	bool		look = false;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+
+	entries = MemoryContextAllocZero(TopMemoryContext,
+									 shared_state_size() * sizeof(Entry));
+	round_cxt = AllocSetContextCreate(TopMemoryContext, "wal2kafka launcher",
+									  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(round_cxt);
+	before_shmem_exit(withdraw_launcher, (Datum) 0);
+	shared_state_set_launcher(MyLatch);
+	adopt_workers();
+
+	for (;;)
+	{
+		long		timeout;
+		int			events;
+
+		/* a shutdown is no error; exit code 1 makes the server restart us */
+		if (ProcDiePending)
+			proc_exit(1);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			reread_files();
+			reload = true;
+		}
+
+		timeout = serve_safely(reload, look);
+		reload = false;
+		if (timeout == 0)
+			continue;
+		pgstat_report_activity(STATE_IDLE, NULL);
+		events = WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
+						   (timeout > 0 ? WL_TIMEOUT : 0),
+						   timeout, PG_WAIT_EXTENSION);
+		look = (events & WL_LATCH_SET) != 0;
+		ResetLatch(MyLatch);
+	}
+}
+
+void
+launcher_register(void)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = LAUNCHER_RESTART_S;
+	strlcpy(worker.bgw_library_name, "wal2kafka",
+			sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "wal2kafka_launcher_main",
+			sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "wal2kafka launcher", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "wal2kafka launcher", sizeof(worker.bgw_type));
+	RegisterBackgroundWorker(&worker);
+}

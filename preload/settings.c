@@ -1,0 +1,1283 @@
+/*
+ * settings.c
+ *		The table of all settings, their checks, and what is wrong with them.
+ *
+ * PostgreSQL refuses a wrong value at SET, ALTER and reload.  At server start,
+ * and in rows of pg_db_role_setting that were made while the library was not
+ * loaded, it only warns and goes on with the default, and drops names that it
+ * does not know.  A stream must not run on defaults that nobody chose, so
+ * settings_refused_in_files() and settings_refused_in_catalog() look at the
+ * sources themselves, with the same table and the same checks.
+ *
+ * A check looks at the text of a value only.  It runs in the postmaster too,
+ * so it looks up nothing, allocates nothing and raises nothing.  Its reason
+ * says what is allowed and never quotes the value.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_db_role_setting.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "settings.h"
+
+#define PREFIX			"wal2kafka."
+#define PREFIX_LEN		(sizeof(PREFIX) - 1)
+
+/* The server writes its command line into this file of the data directory. */
+#define SERVER_OPTIONS_FILE	"postmaster.opts"
+
+#define REASON_LEN		256
+#define TOPIC_LEN		249		/* Kafka's limit on a topic's name */
+
+Settings	wal2kafka_settings;
+
+typedef enum SettingType
+{
+	SETTING_BOOL,
+	SETTING_INT,
+	SETTING_ENUM,
+	SETTING_STRING,
+} SettingType;
+
+/* False: refused, and reason (REASON_LEN bytes) says what is allowed. */
+typedef bool (*CheckText) (const char *value, char *reason);
+typedef bool (*CheckNumber) (int value, char *reason);
+
+typedef struct Setting
+{
+	const char *name;			/* with prefix */
+	SettingType type;
+	size_t		offset;			/* in Settings */
+	const char *boot_text;		/* of a string */
+	int			boot;			/* of the other types */
+	int			min;
+	int			max;
+	const struct config_enum_entry *options;
+	GucContext	context;		/* PGC_INTERNAL (0): means PGC_SUSET here */
+	int			flags;
+	bool		plugin_option;
+	bool		secret;			/* the server must not quote its value */
+	CheckText	check_text;
+	CheckNumber check_number;
+	GucStringCheckHook text_hook;
+	GucIntCheckHook number_hook;
+	const char *summary;
+	const char *details;
+} Setting;
+
+/* A value of any type. */
+typedef union SettingValue
+{
+	bool		truth;
+	int			number;
+	const char *text;
+} SettingValue;
+
+static const struct config_enum_entry snapshot_modes[] = {
+	{"initial", SNAPSHOT_INITIAL, false},
+	{"no_data", SNAPSHOT_NO_DATA, false},
+	{"never", SNAPSHOT_NO_DATA, true},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry identity_missing_options[] = {
+	{"fail", IDENTITY_MISSING_FAIL, false},
+	{"warn", IDENTITY_MISSING_WARN, false},
+	{"skip", IDENTITY_MISSING_SKIP, false},
+	{NULL, 0, false}
+};
+
+#define STRATEGY_PACKAGE	"io.confluent.kafka.serializers.subject."
+
+static const struct config_enum_entry subject_strategies[] = {
+	{"TopicNameStrategy", SUBJECT_TOPIC_NAME, false},
+	{"RecordNameStrategy", SUBJECT_RECORD_NAME, false},
+	{"TopicRecordNameStrategy", SUBJECT_TOPIC_RECORD_NAME, false},
+	{STRATEGY_PACKAGE "TopicNameStrategy", SUBJECT_TOPIC_NAME, true},
+	{STRATEGY_PACKAGE "RecordNameStrategy", SUBJECT_RECORD_NAME, true},
+	{STRATEGY_PACKAGE "TopicRecordNameStrategy",
+	SUBJECT_TOPIC_RECORD_NAME, true},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry name_adjustments[] = {
+	{"avro", NAME_ADJUST_AVRO, false},
+	{"avro_unicode", NAME_ADJUST_AVRO_UNICODE, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry record_timestamps[] = {
+	{"commit", RECORD_TIMESTAMP_COMMIT, false},
+	{"send", RECORD_TIMESTAMP_SEND, false},
+	{NULL, 0, false}
+};
+
+static bool refuse(char *reason, const char *format,...) pg_attribute_printf(2, 3);
+
+/* ---- scanning ---- */
+
+static bool
+refuse(char *reason, const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	vsnprintf(reason, REASON_LEN, format, args);
+	va_end(args);
+	return false;
+}
+
+static const char *
+skip_space(const char *p)
+{
+	while (isspace((unsigned char) *p))
+		p++;
+	return p;
+}
+
+/*
+ * One identifier, as SQL reads it, but of any characters that are no space,
+ * quote or separator: such names need no quotes here.  Moves *cursor behind it
+ * and following space.  NULL if it is well formed, else what is wrong.
+ */
+static const char *
+scan_identifier(const char **cursor, const char *separators, char *result)
+{
+	const char *p = skip_space(*cursor);
+	bool		quoted = (*p == '"');
+	int			len = 0;
+
+	if (quoted)
+		p++;
+	for (;; p++)
+	{
+		char		c = *p;
+
+		if (quoted && c == '\0')
+			return "A quoted name has no closing quote.";
+		if (quoted && c == '"')
+		{
+			if (p[1] != '"')
+				break;
+			p++;
+		}
+		else if (!quoted)
+		{
+			if (c == '\0' || isspace((unsigned char) c) ||
+				strchr(separators, c) != NULL)
+				break;
+			if (c == '"')
+				return "A quote stands inside a name that is not quoted.";
+			c = pg_ascii_tolower(c);
+		}
+		if (len == NAMEDATALEN - 1)
+			return "A name is longer than 63 bytes.";
+		result[len++] = c;
+	}
+	if (quoted)
+		p++;
+	result[len] = '\0';
+	if (len == 0)
+		return "A name is empty.";
+	*cursor = skip_space(p);
+	return NULL;
+}
+
+static char *
+append_identifier(char *out, const char *name)
+{
+	bool		plain = !(name[0] >= '0' && name[0] <= '9');
+
+	for (const char *p = name; *p != '\0'; p++)
+		if (!((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') ||
+			  *p == '_'))
+			plain = false;
+
+	if (!plain)
+		*out++ = '"';
+	for (const char *p = name; *p != '\0'; p++)
+	{
+		if (*p == '"')
+			*out++ = '"';
+		*out++ = *p;
+	}
+	if (!plain)
+		*out++ = '"';
+	*out = '\0';
+	return out;
+}
+
+bool
+settings_next_stream(const char **cursor, StreamName *name,
+					 const char **problem)
+{
+	const char *p = skip_space(*cursor);
+	char	   *out;
+
+	*problem = NULL;
+	if (*p == '\0')
+		return false;
+	memset(name, 0, sizeof(*name));
+	*problem = scan_identifier(&p, ",/", name->database);
+	if (*problem != NULL)
+		return false;
+	out = append_identifier(name->text, name->database);
+	if (*p == '/')
+	{
+		p++;
+		*problem = scan_identifier(&p, ",/", name->role);
+		if (*problem != NULL)
+			return false;
+		*out++ = '/';
+		append_identifier(out, name->role);
+	}
+
+	if (*p == ',')
+	{
+		p = skip_space(p + 1);
+		if (*p == '\0')
+			*problem = "The list ends with a comma.";
+	}
+	else if (*p != '\0')
+		*problem = "A comma is missing between two streams, or a name needs quotes.";
+	*cursor = p;
+	return *problem == NULL;
+}
+
+/*
+ * The next item of a comma-separated list without quotes.  False at the end
+ * of the list.  An empty item has *len = 0.
+ */
+static bool
+next_item(const char **cursor, const char **item, int *len)
+{
+	const char *p = *cursor;
+	const char *end;
+
+	if (p == NULL)
+		return false;
+	p = skip_space(p);
+	end = p + strcspn(p, ",");
+	*item = p;
+	*cursor = (*end == ',') ? end + 1 : NULL;
+	while (end > p && isspace((unsigned char) end[-1]))
+		end--;
+	*len = end - p;
+	return true;
+}
+
+/* A name and a value in the text of a list of options, quotes included. */
+typedef struct OptionSpan
+{
+	const char *name;
+	const char *value;
+	int			name_len;
+	int			value_len;
+} OptionSpan;
+
+/*
+ * The next of "name=value; name='a;b'".  False at the end, then *problem is
+ * NULL, or at a mistake.  Empty entries, as after a final semicolon, are
+ * passed over.
+ */
+static bool
+next_option(const char **cursor, OptionSpan *option, const char **problem)
+{
+	const char *p = *cursor;
+	const char *end;
+
+	*problem = NULL;
+	while (isspace((unsigned char) *p) || *p == ';')
+		p++;
+	if (*p == '\0')
+		return false;
+
+	option->name = p;
+	option->name_len = strcspn(p, "=;");
+	p += option->name_len;
+	if (*p != '=')
+		*problem = "has no \"=\"";
+	while (option->name_len > 0 &&
+		   isspace((unsigned char) option->name[option->name_len - 1]))
+		option->name_len--;
+	if (*problem == NULL && option->name_len == 0)
+		*problem = "has no name before \"=\"";
+	if (*problem != NULL)
+		return false;
+
+	p = skip_space(p + 1);
+	option->value = p;
+	if (*p == '\'')
+	{
+		for (p++; *p != '\0' && (*p != '\'' || p[1] == '\''); p++)
+			if (*p == '\'')
+				p++;
+		if (*p == '\0')
+			*problem = "has no closing quote";
+		else
+			end = p = skip_space(p + 1);
+		if (*problem == NULL && *p != ';' && *p != '\0')
+			*problem = "has something behind the closing quote";
+		if (*problem != NULL)
+			return false;
+	}
+	else
+		end = p = p + strcspn(p, ";");
+	option->value_len = end - option->value;
+	*cursor = p;
+	return true;
+}
+
+/* ---- what options may not be ---- */
+
+static bool
+contains(const char *text, const char *part)
+{
+	int			len = strlen(part);
+
+	for (; *text != '\0'; text++)
+		if (pg_strncasecmp(text, part, len) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Has an address "scheme://user:password@host/path" a user in it?  Looks at
+ * every address in the text.
+ */
+static bool
+has_user_information(const char *value)
+{
+	const char *p = value;
+
+	while ((p = strstr(p, "://")) != NULL)
+	{
+		p += 3;
+		if (p[strcspn(p, "@/?#, \t")] == '@')
+			return true;
+	}
+	return false;
+}
+
+const char *
+settings_option_refusal(const char *name, const char *value, bool in_file)
+{
+	static const char *const code[] = {
+		"sasl.kerberos.kinit.cmd", "plugin.library.paths",
+		"ssl.engine.location"
+	};
+	static const char *const secret[] = {
+		"password", "passphrase", "secret", "token", "credential", "pem",
+		"jaas", "sasl.oauthbearer.config", "user.info", "userinfo",
+		"private.key", "api.key", "apikey", "authorization"
+	};
+
+	for (int i = 0; i < lengthof(code); i++)
+		if (pg_strcasecmp(name, code[i]) == 0)
+			return "Options that run a command or load code are not allowed.";
+	if (in_file)
+		return NULL;
+
+	for (int i = 0; i < lengthof(secret); i++)
+		if (contains(name, secret[i]))
+			return "Secrets belong into the options file, because everybody can read settings.";
+	if (contains(value, "-----BEGIN"))
+		return "Keys and certificates belong into files, because everybody can read settings.";
+	if (has_user_information(value))
+		return "An address with user or password in it belongs into the options file, because everybody can read settings.";
+	return NULL;
+}
+
+/* ---- checks of strings ---- */
+
+static bool
+check_streams(const char *value, char *reason)
+{
+	const char *cursor = value;
+	const char *problem;
+	StreamName	name;
+
+	while (settings_next_stream(&cursor, &name, &problem))
+	{
+		const char *rest = cursor;
+		StreamName	other;
+
+		while (settings_next_stream(&rest, &other, &problem))
+			if (strcmp(name.text, other.text) == 0)
+				return refuse(reason, "Stream %s is named twice.", name.text);
+		if (problem != NULL)
+			break;
+	}
+	if (problem != NULL)
+		return refuse(reason, "%s Allowed is a list such as \"shop/cdc, \"\"My DB\"\"/cdc\".",
+					  problem);
+	return true;
+}
+
+static bool
+check_bootstrap_servers(const char *value, char *reason)
+{
+	const char *cursor = value[0] == '\0' ? NULL : value;
+	const char *item;
+	int			len;
+	int			n = 0;
+
+	while (next_item(&cursor, &item, &len))
+	{
+		const char *colon = item + len;
+		long		port = 0;
+		int			host_len;
+
+		n++;
+		while (colon > item && *colon != ':')
+			colon--;
+		host_len = colon - item;
+		for (const char *p = colon + 1; p < item + len && port <= 65535; p++)
+			port = isdigit((unsigned char) *p) ? port * 10 + (*p - '0') : 65536;
+		if (host_len == 0 || port < 1 || port > 65535 ||
+			strcspn(item, " \t\n/@\"';") < len ||
+			(item[0] != '[' && memchr(item, ':', host_len) != NULL))
+			return refuse(reason, "Entry %d is not host:port. Allowed is a list of host:port with ports from 1 to 65535; an IPv6 address stands in brackets.",
+						  n);
+	}
+	return true;
+}
+
+/*
+ * A list of options whose names and values nobody needs to hide.
+ */
+static bool
+check_option_list(const char *value, char *reason)
+{
+	const char *cursor = value;
+	const char *problem;
+	OptionSpan	option;
+	int			n = 0;
+
+	while (n++, next_option(&cursor, &option, &problem))
+		;
+	if (problem != NULL)
+		return refuse(reason, "Entry %d %s. Allowed is \"name=value; name=value\"; a value with a semicolon stands in single quotes.",
+					  n, problem);
+	return true;
+}
+
+static bool
+check_inline_options(const char *value, char *reason)
+{
+	const char *cursor = value;
+	const char *problem;
+	OptionSpan	option;
+	int			n = 0;
+
+	if (!check_option_list(value, reason))
+		return false;
+	while (n++, next_option(&cursor, &option, &problem))
+	{
+		char		name[128];
+		char		text[4096];
+		const char *why;
+
+		if (option.name_len >= sizeof(name) ||
+			option.value_len >= sizeof(text))
+			return refuse(reason, "Entry %d is too long.", n);
+		strlcpy(name, option.name, option.name_len + 1);
+		strlcpy(text, option.value, option.value_len + 1);
+		why = settings_option_refusal(name, text, false);
+		if (why != NULL)
+			return refuse(reason, "Entry %d (%s) is refused. %s", n, name, why);
+	}
+	return true;
+}
+
+static bool
+check_urls(const char *value, char *reason)
+{
+	const char *cursor = value[0] == '\0' ? NULL : value;
+	const char *item;
+	int			len;
+	int			n = 0;
+
+	if (has_user_information(value))
+		return refuse(reason, "Addresses must not contain user or password, because everybody can read settings. Use wal2kafka.schema_registry_options_file.");
+	while (next_item(&cursor, &item, &len))
+	{
+		int			scheme = 0;
+
+		n++;
+		if (pg_strncasecmp(item, "http://", 7) == 0)
+			scheme = 7;
+		else if (pg_strncasecmp(item, "https://", 8) == 0)
+			scheme = 8;
+		if (scheme == 0 || len == scheme || item[scheme] == '/' ||
+			item[scheme] == ':' || strcspn(item, " \t\n\"'?#") < len)
+			return refuse(reason, "Entry %d is no address. Allowed is a list of http://host:port/path or https://host:port/path.",
+						  n);
+	}
+	return true;
+}
+
+static bool
+check_identifiers(const char *value, char *reason)
+{
+	const char *p = skip_space(value);
+	const char *problem = NULL;
+	char		name[NAMEDATALEN];
+
+	while (*p != '\0' && problem == NULL)
+	{
+		problem = scan_identifier(&p, ",", name);
+		if (problem != NULL || *p == '\0')
+			break;
+		if (*p != ',')
+			problem = "A comma is missing between two names, or a name needs quotes.";
+		else if (*(p = skip_space(p + 1)) == '\0')
+			problem = "The list ends with a comma.";
+	}
+	if (problem != NULL)
+		return refuse(reason, "%s Allowed is a list of names, quoted where SQL needs it.",
+					  problem);
+	return true;
+}
+
+static bool
+check_path(const char *value, char *reason)
+{
+	if (value[0] != '\0' && !is_absolute_path(value))
+		return refuse(reason, "Allowed is an absolute path, or nothing.");
+	return true;
+}
+
+static bool
+check_slot_name(const char *value, char *reason)
+{
+	if (strlen(value) >= NAMEDATALEN ||
+		strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(value))
+		return refuse(reason, "Allowed are up to 63 lower-case letters, digits and underscores, or nothing for the default.");
+	return true;
+}
+
+static bool
+check_topic_prefix(const char *value, char *reason)
+{
+	size_t		len = strspn(value, "abcdefghijklmnopqrstuvwxyz"
+							 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+	if (value[len] != '\0' || len > TOPIC_LEN)
+		return refuse(reason, "Allowed are up to %d letters, digits, dots, underscores and hyphens, or nothing for the database's name.",
+					  TOPIC_LEN);
+	return true;
+}
+
+/*
+ * skipped_operations as bits, -1 if it is malformed.
+ */
+static int
+parse_operations(const char *value)
+{
+	const char *cursor = value;
+	const char *item;
+	int			len;
+	int			operations = 0;
+
+	if (pg_strcasecmp(value, "none") == 0)
+		return 0;
+	while (next_item(&cursor, &item, &len))
+	{
+		static const char letters[] = "cudt";
+		const char *letter = NULL;
+
+		if (len == 1)
+			letter = strchr(letters, pg_ascii_tolower(*item));
+		if (letter == NULL)
+			return -1;
+		operations |= 1 << (letter - letters);
+	}
+	return operations;
+}
+
+int
+settings_skipped_operations(const char *list)
+{
+	int			operations = parse_operations(list);
+
+	if (operations < 0)
+		elog(ERROR, "malformed skipped_operations");	/* was checked */
+	return operations;
+}
+
+StaticAssertDecl(SKIP_CREATE == 1 << 0 && SKIP_UPDATE == 1 << 1 &&
+				 SKIP_DELETE == 1 << 2 && SKIP_TRUNCATE == 1 << 3,
+				 "parse_operations() counts on this order");
+
+static bool
+check_skipped_operations(const char *value, char *reason)
+{
+	if (parse_operations(value) < 0)
+		return refuse(reason, "Allowed is a list of c (insert), u (update), d (delete) and t (truncate), or \"none\".");
+	return true;
+}
+
+/*
+ * A time in any of the server's notations, but no words such as "tomorrow":
+ * each reader of the setting would understand another time.
+ */
+static bool
+parse_time(const char *value, TimestampTz *result)
+{
+	char		buffer[MAXDATELEN + MAXDATEFIELDS];
+	char	   *fields[MAXDATEFIELDS];
+	int			types[MAXDATEFIELDS];
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			nfields;
+	int			type;
+	int			tz;
+
+	return ParseDateTime(value, buffer, sizeof(buffer), fields, types,
+						 MAXDATEFIELDS, &nfields) == 0 &&
+		compat_decode_datetime(fields, types, nfields, &type, &tm, &fsec,
+							   &tz) == 0 &&
+		type == DTK_DATE &&
+		tm2timestamp(&tm, fsec, &tz, result) == 0;
+}
+
+TimestampTz
+settings_paused_until(const char *value)
+{
+	TimestampTz result;
+
+	if (skip_space(value)[0] == '\0' || !parse_time(value, &result))
+		return 0;
+	return result;
+}
+
+static bool
+check_paused_until(const char *value, char *reason)
+{
+	TimestampTz result;
+
+	if (skip_space(value)[0] != '\0' && !parse_time(value, &result))
+		return refuse(reason, "Allowed is a date and time with time zone, such as \"2030-01-31 13:30:00+01\", or nothing.");
+	return true;
+}
+
+static bool
+check_replication_factor(int value, char *reason)
+{
+	if (value == 0)
+		return refuse(reason, "Allowed are 1 to 32767, or -1 for the broker's default.");
+	return true;
+}
+
+/* ---- hooks of the server's ---- */
+
+/*
+ * Tell the server why.  A value that may hold a secret must not get into its
+ * message.
+ */
+static bool
+report_refusal(bool secret, const char *reason)
+{
+	if (secret)
+		GUC_check_errmsg("invalid value for a parameter that may hold secrets");
+	GUC_check_errdetail("%s", reason);
+	return false;
+}
+
+#define TEXT_HOOK(check, secret) \
+static bool \
+check##_hook(char **newval, void **extra, GucSource source) \
+{ \
+	char		reason[REASON_LEN]; \
+\
+	return check(*newval, reason) || report_refusal(secret, reason); \
+}
+
+TEXT_HOOK(check_streams, false)
+TEXT_HOOK(check_bootstrap_servers, false)
+TEXT_HOOK(check_option_list, false)
+TEXT_HOOK(check_inline_options, true)
+TEXT_HOOK(check_urls, true)
+TEXT_HOOK(check_identifiers, false)
+TEXT_HOOK(check_path, false)
+TEXT_HOOK(check_slot_name, false)
+TEXT_HOOK(check_topic_prefix, false)
+TEXT_HOOK(check_skipped_operations, false)
+TEXT_HOOK(check_paused_until, false)
+
+static bool
+check_replication_factor_hook(int *newval, void **extra, GucSource source)
+{
+	char		reason[REASON_LEN];
+
+	return check_replication_factor(*newval, reason) ||
+		report_refusal(false, reason);
+}
+
+/* ---- the table ---- */
+
+#define FIELD(field)	.name = PREFIX #field, .offset = offsetof(Settings, field)
+#define BOOL(value)		.type = SETTING_BOOL, .boot = (value)
+#define INT(value, lowest, highest) \
+	.type = SETTING_INT, .boot = (value), .min = (lowest), .max = (highest)
+#define ENUM(value, names) \
+	.type = SETTING_ENUM, .boot = (value), .options = (names)
+#define STRING(value)	.type = SETTING_STRING, .boot_text = (value)
+#define TEXT_CHECK(check)	.check_text = check, .text_hook = check##_hook
+#define NUMBER_CHECK(check)	.check_number = check, .number_hook = check##_hook
+
+static const Setting settings[] = {
+	/* which streams there are */
+	{FIELD(streams), STRING(""), TEXT_CHECK(check_streams),
+		.context = PGC_SIGHUP, .flags = GUC_LIST_INPUT,
+		.summary = "Lists the streams as database/role.",
+	.details = "Each is one worker, one replication slot and one Kafka producer. A database without role runs as the bootstrap superuser."},
+	{FIELD(max_streams), INT(8, 1, 64),
+		.context = PGC_POSTMASTER,
+	.summary = "Sets how many streams can run at a time."},
+	{FIELD(allow_superuser), BOOL(false),
+		.context = PGC_SIGHUP,
+	.summary = "Allows streams without role, which run as the bootstrap superuser."},
+
+	/* Kafka */
+	{FIELD(bootstrap_servers), STRING(""), TEXT_CHECK(check_bootstrap_servers),
+		.flags = GUC_LIST_INPUT,
+	.summary = "Lists Kafka brokers as host:port."},
+	{FIELD(kafka_options), STRING(""), TEXT_CHECK(check_inline_options),
+		.flags = GUC_SUPERUSER_ONLY, .secret = true,
+		.summary = "Sets properties of librdkafka, as \"name=value; name=value\".",
+	.details = "Secrets belong into the file that wal2kafka.kafka_options_file names."},
+	{FIELD(kafka_options_file), STRING(""), TEXT_CHECK(check_path),
+		.flags = GUC_SUPERUSER_ONLY,
+		.summary = "Names a file with properties of librdkafka, one name=value a line.",
+	.details = "Only the server's user may be able to read it."},
+	{FIELD(max_queue_size_in_bytes), INT(32 * 1024, 1024, MAX_KILOBYTES),
+		.flags = GUC_UNIT_KB,
+	.summary = "Limits what waits for Kafka in a stream's memory."},
+	{FIELD(record_timestamp), ENUM(RECORD_TIMESTAMP_COMMIT, record_timestamps),
+	.summary = "Selects the time that Kafka's records carry."},
+	{FIELD(topic_partitions), INT(1, 1, 100000),
+	.summary = "Sets the number of partitions of topics that a stream makes."},
+	{FIELD(topic_replication_factor), INT(-1, -1, 32767),
+		NUMBER_CHECK(check_replication_factor),
+		.summary = "Sets the replication factor of topics that a stream makes.",
+	.details = "-1 is the broker's default."},
+	{FIELD(topic_config), STRING(""), TEXT_CHECK(check_option_list),
+	.summary = "Sets properties of topics that a stream makes, as \"name=value; name=value\"."},
+	{FIELD(guardrail_collections_max), INT(1000, 0, INT_MAX),
+		.summary = "Holds a stream that selects more tables than this.",
+	.details = "0 is no limit."},
+
+	/* schema registry */
+	{FIELD(schema_registry_url), STRING(""), TEXT_CHECK(check_urls),
+		.flags = GUC_LIST_INPUT, .secret = true,
+		.summary = "Lists addresses of the schema registry.",
+	.details = "They are tried in turn. If there is none, schemas go into a topic."},
+	{FIELD(schema_registry_options), STRING(""), TEXT_CHECK(check_inline_options),
+		.flags = GUC_SUPERUSER_ONLY, .secret = true,
+		.summary = "Sets options for the schema registry, as \"name=value; name=value\".",
+	.details = "Secrets belong into the file that wal2kafka.schema_registry_options_file names."},
+	{FIELD(schema_registry_options_file), STRING(""), TEXT_CHECK(check_path),
+		.flags = GUC_SUPERUSER_ONLY,
+		.summary = "Names a file with options for the schema registry, one name=value a line.",
+	.details = "Only the server's user may be able to read it."},
+	{FIELD(auto_register_schemas), BOOL(true),
+	.summary = "Registers schemas that the registry does not have."},
+	{FIELD(use_latest_version), BOOL(false),
+	.summary = "Uses the latest schema of a subject, when schemas are not registered."},
+	{FIELD(normalize_schemas), BOOL(false),
+	.summary = "Asks the registry to normalize schemas."},
+	{FIELD(key_subject_name_strategy), ENUM(SUBJECT_TOPIC_NAME, subject_strategies),
+	.summary = "Selects how subjects of keys are named."},
+	{FIELD(value_subject_name_strategy), ENUM(SUBJECT_TOPIC_NAME, subject_strategies),
+	.summary = "Selects how subjects of values are named."},
+
+	/* life of a stream */
+	{FIELD(slot_name), STRING(""), TEXT_CHECK(check_slot_name),
+		.summary = "Names the stream's replication slot.",
+	.details = "Empty: wal2kafka_ and the database's name."},
+	{FIELD(snapshot_mode), ENUM(SNAPSHOT_INITIAL, snapshot_modes),
+	.summary = "Selects what a new stream sends of the rows that exist."},
+	{FIELD(adopt_topics), BOOL(false),
+	.summary = "Lets a new stream write to topics that are not empty."},
+	{FIELD(paused), BOOL(false),
+	.summary = "Pauses a stream."},
+	{FIELD(paused_until), STRING(""), TEXT_CHECK(check_paused_until),
+	.summary = "Pauses a stream until this time."},
+	{FIELD(async_flush_delay), INT(10, -1, 60000),
+		.flags = GUC_UNIT_MS,
+		.summary = "Sets how long after an asynchronous commit a stream flushes its WAL.",
+	.details = "-1 leaves it to the WAL writer."},
+
+	/* what events look like */
+	{FIELD(topic_prefix), STRING(""), TEXT_CHECK(check_topic_prefix),
+		.plugin_option = true,
+		.summary = "Sets the first part of topic names.",
+	.details = "Empty: the database's name."},
+	{FIELD(publication_name), STRING(""), TEXT_CHECK(check_identifiers),
+		.flags = GUC_LIST_INPUT, .plugin_option = true,
+		.summary = "Lists publications that select tables, columns and rows.",
+	.details = "Empty: every table."},
+	{FIELD(replica_identity_missing),
+		ENUM(IDENTITY_MISSING_WARN, identity_missing_options),
+		.plugin_option = true,
+	.summary = "Selects what happens to changes of tables whose replica identity gives no key."},
+	{FIELD(tombstones_on_delete), BOOL(true),
+		.plugin_option = true,
+	.summary = "Sends a tombstone after each delete."},
+	{FIELD(skipped_operations), STRING("t"), TEXT_CHECK(check_skipped_operations),
+		.flags = GUC_LIST_INPUT, .plugin_option = true,
+	.summary = "Lists operations that are not sent: c, u, d, t, or none."},
+	{FIELD(unavailable_value_placeholder),
+		STRING("__debezium_unavailable_value"),
+		.plugin_option = true,
+	.summary = "Stands for a value that the WAL does not have."},
+	{FIELD(schema_name_adjustment_mode), ENUM(NAME_ADJUST_AVRO, name_adjustments),
+		.plugin_option = true,
+	.summary = "Selects how schema names become valid in Avro."},
+	{FIELD(field_name_adjustment_mode), ENUM(NAME_ADJUST_AVRO, name_adjustments),
+		.plugin_option = true,
+	.summary = "Selects how field names become valid in Avro."},
+};
+
+/* PGC_INTERNAL means that a row did not say. */
+static GucContext
+context_of(const Setting *setting)
+{
+	if (setting->context == PGC_INTERNAL)
+		return PGC_SUSET;
+	/* the server takes no new PGC_POSTMASTER settings once it runs */
+	if (setting->context == PGC_POSTMASTER &&
+		!process_shared_preload_libraries_in_progress)
+		return PGC_SIGHUP;
+	return setting->context;
+}
+
+static void
+define(const Setting *setting)
+{
+	void	   *field = (char *) &wal2kafka_settings + setting->offset;
+	GucContext	context = context_of(setting);
+
+	switch (setting->type)
+	{
+		case SETTING_BOOL:
+			DefineCustomBoolVariable(setting->name, setting->summary,
+									 setting->details, field,
+									 setting->boot != 0, context,
+									 setting->flags, NULL, NULL, NULL);
+			break;
+		case SETTING_INT:
+			DefineCustomIntVariable(setting->name, setting->summary,
+									setting->details, field, setting->boot,
+									setting->min, setting->max, context,
+									setting->flags, setting->number_hook,
+									NULL, NULL);
+			break;
+		case SETTING_ENUM:
+			DefineCustomEnumVariable(setting->name, setting->summary,
+									 setting->details, field, setting->boot,
+									 setting->options, context,
+									 setting->flags, NULL, NULL, NULL);
+			break;
+		case SETTING_STRING:
+			DefineCustomStringVariable(setting->name, setting->summary,
+									   setting->details, field,
+									   setting->boot_text, context,
+									   setting->flags, setting->text_hook,
+									   NULL, NULL);
+			break;
+	}
+}
+
+void
+settings_define(void)
+{
+	for (int i = 0; i < lengthof(settings); i++)
+		define(&settings[i]);
+	MarkGUCPrefixReserved("wal2kafka");
+}
+
+/* ---- values ---- */
+
+static const Setting *
+find_setting(const char *full_name)
+{
+	for (int i = 0; i < lengthof(settings); i++)
+		if (pg_strcasecmp(settings[i].name, full_name) == 0)
+			return &settings[i];
+	return NULL;
+}
+
+static bool
+parse_enum(const Setting *setting, const char *text, int *value,
+		   char *reason)
+{
+	char		names[REASON_LEN] = "";
+
+	for (const struct config_enum_entry *e = setting->options; e->name; e++)
+	{
+		if (pg_strcasecmp(text, e->name) == 0)
+		{
+			*value = e->val;
+			return true;
+		}
+		if (!e->hidden)
+			snprintf(names + strlen(names), sizeof(names) - strlen(names),
+					 "%s\"%s\"", names[0] ? ", " : "", e->name);
+	}
+	return refuse(reason, "Allowed are %s.", names);
+}
+
+static bool
+parse_number(const Setting *setting, const char *text, int *value,
+			 char *reason)
+{
+	const char *hint = NULL;
+
+	if (!parse_int(text, value, setting->flags, &hint))
+		return refuse(reason, "%s",
+					  hint ? hint : "Allowed is a whole number.");
+	if (*value < setting->min || *value > setting->max)
+		return refuse(reason, "Allowed are %d to %d%s.", setting->min,
+					  setting->max,
+					  (setting->flags & GUC_UNIT_KB) ? " kB" :
+					  (setting->flags & GUC_UNIT_MS) ? " ms" : "");
+	return setting->check_number == NULL ||
+		setting->check_number(*value, reason);
+}
+
+/*
+ * The value that a text means; false and a reason if it is refused.  A
+ * string's value is the text itself.
+ */
+static bool
+parse_value(const Setting *setting, const char *text, SettingValue *value,
+			char *reason)
+{
+	switch (setting->type)
+	{
+		case SETTING_BOOL:
+			return parse_bool(text, &value->truth) ||
+				refuse(reason, "Allowed are \"on\" and \"off\".");
+		case SETTING_INT:
+			return parse_number(setting, text, &value->number, reason);
+		case SETTING_ENUM:
+			return parse_enum(setting, text, &value->number, reason);
+		case SETTING_STRING:
+			value->text = text;
+			return setting->check_text == NULL ||
+				setting->check_text(text, reason);
+	}
+	return false;				/* not reached */
+}
+
+Settings *
+settings_copy(MemoryContext cxt)
+{
+	Settings   *copy = MemoryContextAlloc(cxt, sizeof(Settings));
+
+	*copy = wal2kafka_settings;
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		char	  **field = (char **) ((char *) copy + settings[i].offset);
+
+		if (settings[i].type == SETTING_STRING)
+			*field = MemoryContextStrdup(cxt, *field);
+	}
+	return copy;
+}
+
+void
+settings_apply_option(Settings *copy, const char *name, const char *value)
+{
+	char		full_name[NAMEDATALEN * 2];
+	char		reason[REASON_LEN];
+	const Setting *setting;
+	SettingValue parsed;
+	void	   *field;
+
+	snprintf(full_name, sizeof(full_name), PREFIX "%s", name);
+	setting = find_setting(full_name);
+	if (setting == NULL || !setting->plugin_option)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 setting == NULL ?
+				 errmsg("unrecognized option \"%s\"", name) :
+				 errmsg("\"%s\" cannot be set as an option of the output plugin",
+						name),
+				 setting == NULL ? 0 :
+				 errhint("Set \"%s\" instead.", setting->name)));
+	if (!parse_value(setting, value, &parsed, reason))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"",
+						name, value),
+				 errhint("%s", reason)));
+
+	field = (char *) copy + setting->offset;
+	switch (setting->type)
+	{
+		case SETTING_BOOL:
+			*(bool *) field = parsed.truth;
+			break;
+		case SETTING_INT:
+		case SETTING_ENUM:
+			*(int *) field = parsed.number;
+			break;
+		case SETTING_STRING:
+			*(char **) field = pstrdup(parsed.text);
+			break;
+	}
+}
+
+/* ---- what was refused ---- */
+
+static bool
+is_ours(const char *name)
+{
+	return pg_strncasecmp(name, PREFIX, PREFIX_LEN) == 0;
+}
+
+/*
+ * What is wrong with a setting of ours that stands in "place"; NULL: nothing.
+ */
+static char *
+refusal(const char *name, const char *text, const char *place)
+{
+	const Setting *setting = find_setting(name);
+	SettingValue parsed;
+	char		reason[REASON_LEN];
+
+	if (setting == NULL)
+		return psprintf("unknown setting \"%s\" in %s", name, place);
+	if (parse_value(setting, text, &parsed, reason))
+		return NULL;
+	return psprintf("value of \"%s\" in %s is refused. %s", name, place,
+					reason);
+}
+
+/*
+ * Append what the server's command line sets, which is stronger than the
+ * files.  The server keeps it as one line: path "argument" "argument" ...
+ */
+static void
+append_command_line(ConfigVariable **head, ConfigVariable **tail)
+{
+	FILE	   *file = AllocateFile(SERVER_OPTIONS_FILE, "r");
+	StringInfoData line;
+	int			c;
+	char	   *next;
+
+	if (file == NULL)
+		return;
+	initStringInfo(&line);
+	while ((c = fgetc(file)) != EOF && line.len < MaxAllocSize / 4)
+		appendStringInfoChar(&line, c);
+	FreeFile(file);
+
+	next = strstr(line.data, " \"");
+	while (next != NULL)
+	{
+		char	   *argument = next + 2;
+		char	   *end = strstr(argument, "\" \"");
+		char	   *equals;
+
+		next = end ? end + 1 : NULL;
+		if (end == NULL)
+			end = strrchr(argument, '"');
+		if (end != NULL)
+			*end = '\0';
+		if (strncmp(argument, "--", 2) == 0 || strncmp(argument, "-c", 2) == 0)
+			argument += 2;
+		equals = strchr(argument, '=');
+		if (is_ours(argument) && equals != NULL)
+		{
+			ConfigVariable *item = palloc0(sizeof(ConfigVariable));
+
+			*equals = '\0';
+			for (char *p = argument; *p != '\0'; p++)
+				if (*p == '-')
+					*p = '_';
+			item->name = argument;
+			item->value = equals + 1;
+			if (*head == NULL)
+				*head = item;
+			else
+				(*tail)->next = item;
+			*tail = item;
+		}
+	}
+}
+
+/* Does a later entry of the list set the same, so that this one is void? */
+static bool
+is_overridden(const ConfigVariable *item)
+{
+	for (const ConfigVariable *later = item->next; later; later = later->next)
+		if (pg_strcasecmp(item->name, later->name) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * A file that cannot be read or parsed has no effect either: the server goes
+ * on with the values that it has, and so do we.
+ */
+char *
+settings_refused_in_files(void)
+{
+	ConfigVariable *head = NULL;
+	ConfigVariable *tail = NULL;
+
+	if (ConfigFileName == NULL ||
+		!ParseConfigFile(ConfigFileName, true, NULL, 0, 0, DEBUG2,
+						 &head, &tail) ||
+		!ParseConfigFile(PG_AUTOCONF_FILENAME, false, NULL, 0, 0, DEBUG2,
+						 &head, &tail))
+		return NULL;
+	append_command_line(&head, &tail);
+
+	for (ConfigVariable *item = head; item != NULL; item = item->next)
+	{
+		char	   *problem;
+
+		if (!is_ours(item->name) || is_overridden(item))
+			continue;
+		problem = refusal(item->name, item->value,
+						  item->filename ?
+						  psprintf("\"%s\" line %d", item->filename,
+								   item->sourceline) :
+						  "the server's command line");
+		if (problem != NULL)
+			return problem;
+	}
+	return NULL;
+}
+
+/* One "name=value" of a row of pg_db_role_setting. */
+typedef void (*EntryFunction) (char *entry, int row, void *arg);
+
+/*
+ * Call a function for each entry of ours in the up to four rows that apply to
+ * a role in a database, in the order of their strength.
+ */
+static void
+scan_catalog(Oid database, Oid role, EntryFunction function, void *arg)
+{
+	const Oid	rows[][2] = {
+		{InvalidOid, InvalidOid}, {database, InvalidOid},
+		{InvalidOid, role}, {database, role}
+	};
+	Relation	catalog = table_open(DbRoleSettingRelationId, AccessShareLock);
+	Snapshot	snapshot =
+		RegisterSnapshot(GetCatalogSnapshot(DbRoleSettingRelationId));
+
+	for (int row = 0; row < lengthof(rows); row++)
+	{
+		ScanKeyData keys[2];
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase,
+					BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(rows[row][0]));
+		ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole,
+					BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(rows[row][1]));
+		scan = systable_beginscan(catalog, DbRoleSettingDatidRolidIndexId,
+								  true, snapshot, 2, keys);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			bool		isnull;
+			Datum		config = heap_getattr(tuple,
+											  Anum_pg_db_role_setting_setconfig,
+											  RelationGetDescr(catalog),
+											  &isnull);
+			Datum	   *entries;
+			int			nentries;
+
+			if (isnull)
+				continue;
+			deconstruct_array(DatumGetArrayTypeP(config), TEXTOID, -1, false,
+							  TYPALIGN_INT, &entries, NULL, &nentries);
+			for (int i = 0; i < nentries; i++)
+			{
+				char	   *entry = TextDatumGetCString(entries[i]);
+
+				if (is_ours(entry))
+					function(entry, row, arg);
+			}
+		}
+		systable_endscan(scan);
+	}
+	UnregisterSnapshot(snapshot);
+	table_close(catalog, AccessShareLock);
+}
+
+static void
+find_refusal(char *entry, int row, void *arg)
+{
+	static const char *const places[] = {
+		"ALTER ROLE ALL SET", "ALTER DATABASE SET", "ALTER ROLE SET",
+		"ALTER ROLE IN DATABASE SET"
+	};
+	char	  **problem = arg;
+	char	   *equals = strchr(entry, '=');
+	const Setting *setting;
+
+	if (*problem != NULL || equals == NULL)
+		return;
+	*equals = '\0';
+	setting = find_setting(entry);
+	if (setting != NULL && setting->context != PGC_INTERNAL)
+		*problem = psprintf("\"%s\" in %s is refused. It can only be set in configuration files.",
+							entry, places[row]);
+	else
+		*problem = refusal(entry, equals + 1, places[row]);
+}
+
+char *
+settings_refused_in_catalog(Oid database, Oid role)
+{
+	char	   *problem = NULL;
+
+	scan_catalog(database, role, find_refusal, &problem);
+	return problem;
+}
+
+static void
+add_to_digest(char *entry, int row, void *arg)
+{
+	uint64	   *digest = arg;
+
+	*digest = hash_combine64(*digest,
+							 hash_bytes_extended((unsigned char *) entry,
+												 strlen(entry), row));
+}
+
+uint64
+settings_catalog_digest(Oid database, Oid role)
+{
+	uint64		digest = 0;
+
+	scan_catalog(database, role, add_to_digest, &digest);
+	return digest;
+}

@@ -1,0 +1,298 @@
+/*
+ * server_shim.c
+ *		The few functions of the server that our files call, for tests that
+ *		run without a server.
+ *
+ * Memory contexts are lists of malloc'd chunks, so that a leak checker sees
+ * what a context would hide.  An error is kept and thrown to the PG_TRY
+ * around it; lines of the log are counted, and printed when SHIM_LOG is set
+ * in the environment.
+ */
+#include "postgres.h"
+
+#include <stdarg.h>
+
+#include "server_shim.h"
+#include "storage/fd.h"
+#include "utils/memutils.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+typedef struct Chunk
+{
+	struct Chunk *next;
+	struct Chunk *prev;
+	MemoryContext owner;
+	size_t		size;
+} Chunk;
+
+typedef struct ShimContext
+{
+	MemoryContextData base;
+	Chunk		chunks;			/* head of a circular list */
+	struct ShimContext *parent;
+	struct ShimContext *first_child;
+	struct ShimContext *next_sibling;
+} ShimContext;
+
+static ShimContext top_context = {
+	.chunks = {&top_context.chunks, &top_context.chunks},
+};
+
+MemoryContext TopMemoryContext = &top_context.base;
+MemoryContext CurrentMemoryContext = &top_context.base;
+sigjmp_buf *PG_exception_stack = NULL;
+ErrorContextCallback *error_context_stack = NULL;
+
+ShimError	shim_error;
+int			shim_log_lines;
+int			shim_external_fds;
+
+static int	current_elevel;
+
+/* ---- memory ---- */
+
+MemoryContext
+AllocSetContextCreateInternal(MemoryContext parent, const char *name,
+							  Size minContextSize, Size initBlockSize,
+							  Size maxBlockSize)
+{
+	ShimContext *cxt = calloc(1, sizeof(ShimContext));
+	ShimContext *owner = (ShimContext *) parent;
+
+	cxt->base.name = name;
+	cxt->chunks.next = cxt->chunks.prev = &cxt->chunks;
+	cxt->parent = owner;
+	cxt->next_sibling = owner->first_child;
+	owner->first_child = cxt;
+	return &cxt->base;
+}
+
+void
+MemoryContextDelete(MemoryContext context)
+{
+	ShimContext *cxt = (ShimContext *) context;
+	ShimContext **link = &cxt->parent->first_child;
+
+	while (cxt->first_child != NULL)
+		MemoryContextDelete(&cxt->first_child->base);
+	while (*link != cxt)
+		link = &(*link)->next_sibling;
+	*link = cxt->next_sibling;
+	while (cxt->chunks.next != &cxt->chunks)
+		pfree(cxt->chunks.next + 1);
+	free(cxt);
+}
+
+void *
+MemoryContextAlloc(MemoryContext context, Size size)
+{
+	ShimContext *cxt = (ShimContext *) context;
+	Chunk	   *chunk = malloc(sizeof(Chunk) + size);
+
+	chunk->owner = context;
+	chunk->size = size;
+	chunk->next = cxt->chunks.next;
+	chunk->prev = &cxt->chunks;
+	chunk->next->prev = chunk;
+	cxt->chunks.next = chunk;
+	return chunk + 1;
+}
+
+void *
+MemoryContextAllocZero(MemoryContext context, Size size)
+{
+	return memset(MemoryContextAlloc(context, size), 0, size);
+}
+
+void *
+palloc(Size size)
+{
+	return MemoryContextAlloc(CurrentMemoryContext, size);
+}
+
+void *
+palloc0(Size size)
+{
+	return MemoryContextAllocZero(CurrentMemoryContext, size);
+}
+
+void
+pfree(void *pointer)
+{
+	Chunk	   *chunk = (Chunk *) pointer - 1;
+
+	chunk->next->prev = chunk->prev;
+	chunk->prev->next = chunk->next;
+	free(chunk);
+}
+
+void *
+repalloc(void *pointer, Size size)
+{
+	Chunk	   *chunk = (Chunk *) pointer - 1;
+	void	   *copy = MemoryContextAlloc(chunk->owner, size);
+
+	memcpy(copy, pointer, Min(size, chunk->size));
+	pfree(pointer);
+	return copy;
+}
+
+char *
+pnstrdup(const char *in, Size len)
+{
+	char	   *copy;
+
+	len = strnlen(in, len);
+	copy = palloc(len + 1);
+	memcpy(copy, in, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+char *
+pstrdup(const char *in)
+{
+	return pnstrdup(in, strlen(in));
+}
+
+/* ---- errors ---- */
+
+bool
+errstart(int elevel, const char *domain)
+{
+	current_elevel = elevel;
+	memset(&shim_error, 0, sizeof(shim_error));
+	return true;
+}
+
+bool
+errstart_cold(int elevel, const char *domain)
+{
+	return errstart(elevel, domain);
+}
+
+void
+errfinish(const char *filename, int lineno, const char *funcname)
+{
+	if (current_elevel < ERROR)
+	{
+		shim_log_lines++;
+		if (getenv("SHIM_LOG") != NULL)
+			printf("# LOG: %s%s%s\n", shim_error.message,
+				   shim_error.detail[0] ? " / " : "", shim_error.detail);
+		return;
+	}
+	if (PG_exception_stack == NULL)
+	{
+		printf("not ok - uncaught error: %s / %s / %s\n", shim_error.message,
+			   shim_error.detail, shim_error.hint);
+		abort();
+	}
+	siglongjmp(*PG_exception_stack, 1);
+}
+
+void
+pg_re_throw(void)
+{
+	if (PG_exception_stack == NULL)
+		abort();
+	siglongjmp(*PG_exception_stack, 1);
+}
+
+int
+errcode(int sqlerrcode)
+{
+	shim_error.sqlerrcode = sqlerrcode;
+	return 0;
+}
+
+int
+errcode_for_file_access(void)
+{
+	return errcode(ERRCODE_IO_ERROR);
+}
+
+int
+errcode_for_socket_access(void)
+{
+	return errcode(ERRCODE_IO_ERROR);
+}
+
+#define FORMAT_INTO(field) \
+	do { \
+		va_list		args; \
+		va_start(args, fmt); \
+		vsnprintf(shim_error.field, sizeof(shim_error.field), fmt, args); \
+		va_end(args); \
+		return 0; \
+	} while (0)
+
+int
+errmsg(const char *fmt,...)
+{
+	FORMAT_INTO(message);
+}
+
+int
+errmsg_internal(const char *fmt,...)
+{
+	FORMAT_INTO(message);
+}
+
+int
+errdetail(const char *fmt,...)
+{
+	FORMAT_INTO(detail);
+}
+
+int
+errdetail_internal(const char *fmt,...)
+{
+	FORMAT_INTO(detail);
+}
+
+int
+errhint(const char *fmt,...)
+{
+	FORMAT_INTO(hint);
+}
+
+#ifdef USE_ASSERT_CHECKING
+bool		assert_enabled = true;
+#endif
+
+void
+ExceptionalCondition(const char *conditionName, const char *errorType,
+					 const char *fileName, int lineNumber)
+{
+	printf("not ok - assertion failed: %s\n", conditionName);
+	abort();
+}
+
+/* ---- files ---- */
+
+int
+OpenTransientFile(const char *fileName, int fileFlags)
+{
+	return open(fileName, fileFlags);
+}
+
+int
+CloseTransientFile(int fd)
+{
+	return close(fd);
+}
+
+void
+ReserveExternalFD(void)
+{
+	shim_external_fds++;
+}
+
+void
+ReleaseExternalFD(void)
+{
+	shim_external_fds--;
+}
