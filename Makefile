@@ -14,6 +14,8 @@ OBJS = \
 	relation_map.o \
 	publication.o \
 	type_map.o \
+	type_encode.o \
+	type_default.o \
 	avro_schema.o \
 	avro_encode.o \
 	envelope.o \
@@ -24,7 +26,8 @@ OBJS = \
 	ack_tracker.o \
 	options.o \
 	snapshot.o \
-	sql_functions.o
+	sql_functions.o \
+	decode.o
 
 EXTENSION = wal2kafka
 DATA = wal2kafka--1.0.sql

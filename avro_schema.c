@@ -7,7 +7,7 @@
  * presence of every property counts: equal text means that ids which are
  * registered already are found again.
  *
- * libavro parses each text before it is used, as an independent check.  It
+ * libavro parses each schema before it is used, as an independent check.  It
  * allocates with malloc() and never calls back into the server, so no error
  * can be raised through it; what it allocated is freed before we raise one.
  */
@@ -226,16 +226,17 @@ avro_schema_append_string(StringInfo out, const char *text, size_t len)
 
 /*
  * libavro is no validator (it accepts wrong defaults and duplicate fields),
- * but what it cannot parse no consumer can.
+ * but what it cannot parse no consumer can.  It gets the canonical form: it
+ * has no use for the rest, and refuses the \u0000 in a decimal's default.
  */
 static void
-check_with_libavro(const char *text, size_t len)
+check_with_libavro(const char *canonical)
 {
 	avro_schema_t schema;
 
-	if (avro_schema_from_json_length(text, len, &schema) != 0)
+	if (avro_schema_from_json_length(canonical, strlen(canonical), &schema) != 0)
 		elog(ERROR, "libavro refuses a generated schema: %s: %s",
-			 avro_strerror(), text);
+			 avro_strerror(), canonical);
 	avro_schema_decref(schema);
 }
 
@@ -260,8 +261,8 @@ finish_schema(EventSchema *schema, const char *text, const char *full_name,
 	size_t		len = strlen(text);
 	char	   *canonical;
 
-	check_with_libavro(text, len);
 	canonical = avro_schema_canonical_form(text);
+	check_with_libavro(canonical);
 	schema->fingerprint = avro_fingerprint(canonical, strlen(canonical));
 
 	MemoryContextSwitchTo(caller);
@@ -537,7 +538,8 @@ AvroNode *
 avro_schema_parse(const char *text, size_t len)
 {
 	json_error_t error;
-	json_t	   *json = json_loadb(text, len, JSON_DECODE_ANY, &error);
+	json_t	   *json = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL,
+								  &error);
 	List	   *named = NIL;
 	AvroNode   *volatile node = NULL;
 

@@ -33,8 +33,8 @@ extern char *avro_schema_adjust_name(const char *name, NameAdjustment mode,
 
 /*
  * The schemas of a table's topic.  namespace is the adjusted topic name.
- * Filled in CurrentMemoryContext.  Each text is parsed by libavro before it
- * is returned; a text that libavro refuses is an internal error.
+ * Filled in CurrentMemoryContext.  Each schema is parsed by libavro before
+ * it is returned; one that libavro refuses is an internal error.
  * Raise ERRCODE_DUPLICATE_COLUMN when two field names became equal.
  */
 extern void avro_schema_key(EventSchema *schema, const char *namespace,

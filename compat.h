@@ -104,4 +104,32 @@ typedef RelFileNode CompatRelFile;
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz)
 #endif
 
+/* The map by name between two row types takes an argument more from 16. */
+#if PG_VERSION_NUM >= 160000
+#define compat_build_attrmap(indesc, outdesc) \
+	build_attrmap_by_name_if_req(indesc, outdesc, false)
+#else
+#define compat_build_attrmap(indesc, outdesc) \
+	build_attrmap_by_name_if_req(indesc, outdesc)
+#endif
+
+/*
+ * From 18 a publication says whether stored generated columns are sent, row
+ * filters may refer to virtual ones, and a NOT NULL constraint may be one
+ * that old rows were not checked against.
+ */
+#if PG_VERSION_NUM >= 180000
+#define compat_publication_generated(pub) \
+	((pub)->pubgencols_type == PUBLISH_GENCOLS_STORED)
+#define compat_filter_expr(expr, relation) \
+	expand_generated_columns_in_expr(expr, relation, 1)
+#define compat_attribute_not_null(desc, i) \
+	(TupleDescCompactAttr(desc, i)->attnullability == ATTNULLABLE_VALID)
+#else
+#define compat_publication_generated(pub)	false
+#define compat_filter_expr(expr, relation)	(expr)
+#define compat_attribute_not_null(desc, i) \
+	(TupleDescAttr(desc, i)->attnotnull)
+#endif
+
 #endif							/* WAL2KAFKA_COMPAT_H */

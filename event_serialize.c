@@ -71,6 +71,7 @@ static const AvroNode *
 get_schema_node(const EventSchema *schema)
 {
 	MemoryContext caller;
+	MemoryContext context;
 	CachedSchema *cached;
 
 	if (last_used_schema < ncached_schemas &&
@@ -95,13 +96,17 @@ get_schema_node(const EventSchema *schema)
 		MemoryContextReset(cache_context);
 	}
 
-	caller = MemoryContextSwitchTo(cache_context);
+	/* Until it is parsed, it belongs to the caller, who may see an error. */
+	context = AllocSetContextCreate(CurrentMemoryContext, "wal2kafka schema",
+									ALLOCSET_SMALL_SIZES);
+	caller = MemoryContextSwitchTo(context);
 	cached = &cached_schemas[ncached_schemas];
 	cached->fingerprint = schema->fingerprint;
 	cached->text_len = schema->text_len;
 	cached->text = pnstrdup(schema->text, schema->text_len);
 	cached->node = avro_schema_parse(schema->text, schema->text_len);
 	MemoryContextSwitchTo(caller);
+	MemoryContextSetParent(context, cache_context);
 
 	last_used_schema = ncached_schemas++;
 	return cached->node;

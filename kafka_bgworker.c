@@ -314,21 +314,24 @@ check_paused(void)
 {
 	const Settings *settings = worker.settings;
 	bool		paused = settings->paused;
+	TimestampTz until = 0;
 
 	if (!paused && settings->paused_until[0] != '\0')
 	{
-		Datum		until = DirectFunctionCall3(timestamptz_in,
-												CStringGetDatum(settings->paused_until),
-												ObjectIdGetDatum(InvalidOid),
-												Int32GetDatum(-1));
-
-		paused = DatumGetTimestampTz(until) > GetCurrentTimestamp();
+		until = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+														CStringGetDatum(settings->paused_until),
+														ObjectIdGetDatum(InvalidOid),
+														Int32GetDatum(-1)));
+		paused = until > GetCurrentTimestamp();
 	}
 	if (paused)
 	{
 		ereport(LOG,
 				(errmsg("stream \"%s\" is paused", worker.stream->name)));
 		stream_set_status(worker.stream, STREAM_PAUSED);
+		SpinLockAcquire(&worker.stream->mutex);
+		worker.stream->retry_at = until;
+		SpinLockRelease(&worker.stream->mutex);
 		leave(STREAM_EXIT_PAUSED);
 	}
 }
@@ -820,18 +823,21 @@ service(void *arg)
 	}
 
 	/*
-	 * A transaction that cannot be finished, because Kafka or the registry is
-	 * away, must not keep new settings from helping.  Nothing of it is
+	 * What waits for Kafka or the registry must not keep new settings from
+	 * helping.  This may be in the middle of a transaction; nothing of it is
 	 * confirmed, so it comes again.
 	 */
-	if (stream->restart_requested && worker.ctx != NULL &&
-		stream->waiting_for != STREAM_WAIT_NOTHING)
+	if (stream->waiting_for == STREAM_WAIT_NOTHING)
+		return;
+	if (ConfigReloadPending)
 	{
-		ereport(LOG,
-				(errmsg("stream \"%s\" starts anew: requested",
-						stream->name)));
-		leave(STREAM_EXIT_RESTART);
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		if (!settings_equal(worker.settings, &wal2kafka_settings))
+			leave(STREAM_EXIT_RESTART);
 	}
+	if (stream->restart_requested)
+		leave(STREAM_EXIT_RESTART);
 }
 
 /* Before the worker sleeps its statistics are up to date. */

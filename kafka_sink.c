@@ -577,7 +577,9 @@ kafka_sink_check_options(const char *setting, const OptionList *options,
 				 errmsg("setting \"%s\" has an invalid value for the Kafka property \"%s\"",
 						setting, options->options[bad].name),
 				 allowed[0] != '\0' ?
-				 errhint("Allowed: %s (%s).", allowed, kafka_sink_version()) : 0));
+				 errhint("Allowed: %s (%s).", allowed, kafka_sink_version()) :
+				 errhint("This build of %s may not support the property.",
+						 kafka_sink_version())));
 	}
 }
 

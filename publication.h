@@ -26,9 +26,9 @@ typedef struct PublicationRules
 	Oid			publish_as;		/* itself, or an ancestor to publish as */
 	Bitmapset  *columns;		/* attnums of publish_as; NULL: all */
 	bool		generated_stored;	/* send stored generated columns */
-	ExprState  *filter[3];		/* insert, update, delete; NULL: all rows */
-	EState	   *estate;			/* of the filters */
-	TupleTableSlot *filter_slot;	/* of the relation's own row type */
+	ExprState  *filter[3];		/* insert, update, delete; NULL: all rows; on
+								 * rows of publish_as */
+	EState	   *estate;			/* of the filters; NULL: no filter */
 } PublicationRules;
 
 /*
@@ -47,20 +47,24 @@ typedef enum FilterResult
  * Rules for a relation under a list of publication names (NIL: no
  * publication, everything of ordinary tables is selected, leaf by leaf).
  * Allocated in CurrentMemoryContext.  Needs catalog access.  A publication
- * that does not exist at this place selects nothing and is warned of once.
- * Different column lists for one table are an error, as in pgoutput.
+ * that does not exist at this place selects nothing and is warned of once:
+ * *missing has the names warned of, and stays in the context that it is in
+ * (or, while empty, missing_cxt).  Different column lists for one table are
+ * an error, as in pgoutput.
  */
 extern void publication_rules(PublicationRules *rules, Relation relation,
-							  List *publication_names);
+							  List *publication_names, List **missing,
+							  MemoryContext missing_cxt);
 
 /*
- * Apply the row filter.  old_slot and new_slot may be NULL as the operation
- * has it; *new_slot may be replaced by one in which unchanged TOAST values
- * were taken from the old row.
+ * Apply the row filter.  kind is a create, update, delete or read; old_slot
+ * and new_slot may be NULL as the operation has it.  Both have all attributes
+ * deformed, and in new_slot the caller has put in what is unchanged TOAST
+ * there and known from old_slot.
  */
 extern FilterResult publication_filter(PublicationRules *rules, EventKind kind,
 									   TupleTableSlot *old_slot,
-									   TupleTableSlot **new_slot);
+									   TupleTableSlot *new_slot);
 
 /*
  * Raise ERRCODE_UNDEFINED_OBJECT, naming it, if one of the publications does

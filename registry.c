@@ -897,6 +897,9 @@ make_handles(Registry *registry)
 			 (long) DEFAULT_CONNECT_TIMEOUT_MS);
 	set_curl(registry, CURLOPT_TIMEOUT_MS, (long) DEFAULT_READ_TIMEOUT_MS);
 
+	/* Without a password OpenSSL would ask for one on the terminal. */
+	set_curl(registry, CURLOPT_KEYPASSWD, "");
+
 	/* Do not wait for a thread that still resolves a name nobody needs. */
 	set_curl(registry, CURLOPT_QUICK_EXIT, 1L);
 
@@ -1151,6 +1154,7 @@ answer_message(const Answer *answer)
 {
 	StringInfoData text;
 	const char *message;
+	const char *old_schema;
 	json_t	   *messages;
 	json_t	   *element;
 	size_t		i;
@@ -1158,7 +1162,13 @@ answer_message(const Answer *answer)
 	initStringInfo(&text);
 	message = json_string_value(json_object_get(answer->body, "message"));
 	if (message)
-		appendStringInfoString(&text, message);
+	{
+		/* Confluent appends the whole registered schema. */
+		old_schema = strstr(message, ", {oldSchema:");
+		appendBinaryStringInfo(&text, message,
+							   old_schema ? old_schema - message :
+							   strlen(message));
+	}
 	messages = json_object_get(answer->body, "messages");
 	json_array_foreach(messages, i, element)
 	{
@@ -1226,6 +1236,19 @@ transfer_problem(Registry *registry, CURLcode code)
 	return pstrdup(curl_easy_strerror(code));
 }
 
+/*
+ * Does a 404 mean that the subject, version or schema does not exist (40401 to
+ * 40403), or that the server has no such page?
+ */
+static bool
+is_registry_404(const Answer *answer)
+{
+	json_int_t	code;
+
+	code = json_integer_value(json_object_get(answer->body, "error_code"));
+	return code / 100 == 404;
+}
+
 /* Why an answer counts as AWAY; NULL if it does not. */
 static char *
 answer_problem(const Answer *answer)
@@ -1238,8 +1261,7 @@ answer_problem(const Answer *answer)
 						message ? message : "");
 	if (status < 200 || (status >= 300 && status < 400))
 		return psprintf("HTTP %ld; redirections are not followed", status);
-	if (status == 404 &&
-		!json_is_integer(json_object_get(answer->body, "error_code")))
+	if (status == 404 && !is_registry_404(answer))
 		return "HTTP 404, but not as a schema registry says it; the URL's path may be wrong";
 	if (status < 300 && answer->body == NULL)
 		return "the answer is not JSON; this may be no schema registry";

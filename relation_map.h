@@ -18,25 +18,30 @@
 
 typedef struct RelationMap RelationMap;
 
+/* RelationColumn.value_branch of a column that is no union */
+#define NO_BRANCH	(-1)
+
 typedef struct RelationColumn
 {
 	AttrNumber	attnum;			/* in the relation whose topic it is (root) */
 	SchemaField field;
 	TypeEncoder *encoder;
-	bool		in_key;
+	int8		value_branch;	/* of the field's union; or NO_BRANCH */
+	int8		null_branch;
 	bool		in_identity;	/* replica identity's columns */
 } RelationColumn;
 
 /*
- * One version of a relation.  Allocated in a context of its own, rebuilt at
- * the next look-up after an invalidation marked it; its target is announced
- * to the sink by release() then.
+ * One version of a relation.  Rebuilt at the next look-up after an
+ * invalidation marked it.  Its target is announced to the sink by release()
+ * then, unless it turned out to be the same.
  */
 typedef struct RelationEntry
 {
 	Oid			relid;			/* hash key; must be first */
 	bool		valid;			/* cleared by invalidation callbacks */
-	MemoryContext context;		/* everything below */
+	bool		building;		/* being rebuilt now, or that failed */
+	MemoryContext context;		/* everything below but the target */
 
 	PublicationRules rules;		/* operations, row filters */
 	bool		selected;		/* any operation at all; when false nothing
@@ -45,13 +50,33 @@ typedef struct RelationEntry
 	AttrMap    *to_root;		/* tuple conversion; NULL: same layout */
 	char		replica_identity;
 	bool		identity_is_full;
-	bool		has_identity;	/* UPDATE and DELETE can be keyed */
+	bool		has_old;		/* old rows are in the WAL at all */
+	bool		has_identity;	/* ... and hold what keys them */
 	bool		warned_no_identity;
+	bool		warned_truncate;
 
 	int			ncolumns;		/* of the value, in attribute order */
 	RelationColumn *columns;
 	int			nkeys;			/* 0: no key */
 	int		   *keys;			/* indexes into columns, in key order */
+	uint8	   *source_names;	/* source.schema and source.table, encoded */
+	size_t		source_names_len;
+
+	/*
+	 * For the caller's use from one get to the next: rows of the relation
+	 * itself, and of the root (the same slots where to_root is NULL).
+	 */
+	TupleTableSlot *old_slot;
+	TupleTableSlot *new_slot;
+	TupleTableSlot *old_root_slot;
+	TupleTableSlot *new_root_slot;
+
+	/* what the catalogs' invalidations are compared with */
+	uint32		namespace_hash;
+	int			ntypes;			/* types that are not built in */
+	uint32	   *type_hashes;
+
+	MemoryContext target_context;
 	EventTarget target;
 } RelationEntry;
 
@@ -65,7 +90,7 @@ extern RelationMap *relation_map_create(MemoryContext cxt,
 
 /*
  * The entry of a relation, built now if need be.  Needs catalog access.
- * Never NULL; look at ->selected.
+ * Never NULL; look at ->selected.  Valid until the next call.
  */
 extern RelationEntry *relation_map_get(RelationMap *map, Relation relation);
 
@@ -74,5 +99,11 @@ extern List *relation_map_selected(RelationMap *map);
 
 /* The target for logical decoding messages. */
 extern EventTarget *relation_map_message_target(RelationMap *map);
+
+/*
+ * A string of the server's encoding in UTF-8: itself, where nothing is to be
+ * done, else palloc'd.  Starts and ends a transaction if it needs one.
+ */
+extern const char *relation_map_utf8(const char *string);
 
 #endif							/* WAL2KAFKA_RELATION_MAP_H */

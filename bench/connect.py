@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 
-from machine import (TREE, BenchError, MemoryWatch, cpu_seconds, is_alive,
+from machine import (TREE, BenchError, MemoryWatch, children, cpu_seconds, is_alive,
                      wait_until)
 from readers import Reader, Result, process_titled
 
@@ -118,7 +118,6 @@ class Connect:
 
     def java_pid(self):
         """runuser may wait for the program that it starts."""
-        from machine import children
         below = children(self.process.pid)
         return below[0][0] if below else self.process.pid
 

@@ -1,9 +1,7 @@
 """Figures under load: latency, the cost to writers, the commit callback."""
 
-import os
 import re
 import statistics
-import subprocess
 
 from machine import (BenchError, children, cpu_busy, cpu_seconds, lsn, machine_load,
                      reaped_cpu_seconds, wait_until)

@@ -255,9 +255,9 @@ log_checkpoints = off
 
     def build(self, need_wal2kafka):
         """A private server with the extension and the bench module in it."""
-        self.run(['cp', '-a', TREE, self.path('src')])
-        os.chmod(self.path('src'), 0o755)
-        self.run(['chmod', '-R', 'a+rX', self.path('src')])
+        os.mkdir(self.path('src'))
+        self.run(['bash', '-c', 'tar -C "$0" --exclude=./.git -cf - . | tar -C "$1" -xf -'
+                  ' && chmod -R a+rX "$1"', TREE, self.path('src')])
         if self.user:
             self.run(['chown', '-R', self.user, self.path('src')])
             shutil.chown(self.work, self.user)

@@ -8,7 +8,7 @@ import time
 from collections import namedtuple
 
 from machine import (BenchError, MemoryWatch, boot_seconds, children, cpu_seconds,
-                     is_alive, lsn, reaped_cpu_seconds, start_seconds, wait_until)
+                     is_alive, lsn, memory_kb, reaped_cpu_seconds, start_seconds, wait_until)
 
 # cpu: of all processes that belong to the reader.  broker_cpu: of Kafka.
 # anon_mb: peak of private memory; rss_mb: peak with shared pages; both
@@ -141,13 +141,7 @@ READERS = [
 
 def idle_backend_mb(session):
     """Private memory of a backend that did next to nothing."""
-    pid = int(session.one('SELECT pg_backend_pid()'))
-    return memory_of(pid)
-
-
-def memory_of(pid):
-    from machine import memory_kb
-    return memory_kb(pid)[0] / 1024
+    return memory_kb(session.one('SELECT pg_backend_pid()'))[0] / 1024
 
 
 def measure(bench, session, reader, workload, base_slot, end):

@@ -4,21 +4,11 @@ import datetime
 import os
 import platform
 import re
-import shutil
 import statistics
 import subprocess
 from xml.sax.saxutils import escape
 
 from machine import TREE
-
-MB = 1024 * 1024
-TARGETS = """\
-CPU of a row to the broker at most 4.5 times the limit; rows/s at least 4 times
-(updates 3 times) those of pgoutput to nowhere and 20 times Debezium's; at most
-96 MB in the insert workload; commit to acknowledged p50 at most 1 ms at 200
-transactions/s with `linger.ms=0`; a commit at most 0.5 us with the worker awake
-and 4 us with it asleep (15).
-"""
 
 
 # ----------
@@ -206,7 +196,7 @@ def markdown(data):
         lines += ['| ratio or bound | measured | target | |', '| --- | ---: | ---: | --- |']
         lines += ratios + ['']
     if data.get('throughput'):
-        lines += [f"Medians of {data['repeats']} runs; every reader reads the same WAL through a "
+        lines += [f"Medians of {data['repeats']} run{'s' if data['repeats'] > 1 else ''}; every reader reads the same WAL through a "
                   'copy of the same slot, by turns. CPU is that of all threads and processes of '
                   'the reader: walsender and client, or worker. wal2kafka sends Avro, uncompressed, '
                   'idempotent, acks=all; its time runs from the start of the worker process to the '
@@ -278,7 +268,7 @@ def svg(data):
     head = [text(16, 26, 'From WAL to a consumer, on the same WAL', 16, weight='bold'),
             text(16, 44, f"PostgreSQL {data['versions']['PostgreSQL'].split()[0]}, "
                  f"{hardware['cores']} cores {hardware['model']}, {data['date']}; "
-                 'wal2kafka to a real broker, noop is the limit, the others to nowhere',
+                 'wal2kafka (and debezium) to a real broker, noop is the limit, the others to nowhere',
                  11, fill=OTHERS)]
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="920" height="{y}" '
             f'viewBox="0 0 920 {y}" font-family="system-ui, sans-serif">\n'

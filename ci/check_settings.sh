@@ -10,8 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 passed=0
 failed=0
-settings=$(sed -n 's/.*PREFIX "\([a-z0-9_]*\)".*/\1/p; s/.*"wal2kafka\.\([a-z0-9_]*\)".*/\1/p' \
-	preload/settings.c | sort -u)
+settings=$(sed -n 's/.*{FIELD(\([a-z0-9_]*\)).*/\1/p' preload/settings.c | sort -u)
 
 [ -n "$settings" ] || { echo "no settings found in preload/settings.c"; failed=1; }
 [ -f docs/settings.md ] || { echo "there is no docs/settings.md"; failed=$((failed + 1)); }

@@ -38,13 +38,14 @@
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
+#include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
+#include "../compat.h"
 #include "launcher.h"
 #include "settings.h"
 #include "shared_state.h"
@@ -66,6 +67,9 @@
  * are not errors, but must not become a storm either.
  */
 #define RESTART_WINDOW_MS	1000
+
+/* A worker that ends so soon after a reload may not have seen all of it. */
+#define RELOAD_WINDOW_MS	5000
 
 /* How long a worker that a former launcher started may be on its way. */
 #define ADOPTION_MS			10000
@@ -105,6 +109,8 @@ typedef struct Problem
 static Entry *entries;
 static MemoryContext round_cxt;
 static TimestampTz looked_at;	/* when digests were last compared */
+static TimestampTz reloaded_at; /* when files were last read */
+static bool list_pending;		/* a stream waits for one that ends */
 
 /* ---- the shared side of an entry ---- */
 
@@ -150,7 +156,8 @@ begin_backoff(Entry *entry, StreamState *stream)
 static void
 report_problem(Entry *entry, StreamState *stream, const Problem *problem)
 {
-	uint32		hash = string_hash(problem->message, STREAM_ERROR_LEN);
+	uint32		hash = hash_bytes((const unsigned char *) problem->message,
+								  strlen(problem->message));
 
 	if (hash != entry->logged)
 	{
@@ -162,6 +169,10 @@ report_problem(Entry *entry, StreamState *stream, const Problem *problem)
 		stream_set_error(stream, problem->message, NULL, problem->hint);
 		entry->logged = hash;
 	}
+
+	SpinLockAcquire(&stream->mutex);
+	stream->restart_requested = false;
+	SpinLockRelease(&stream->mutex);
 	if (problem->held)
 	{
 		entry->start_at = DT_NOEND;
@@ -233,15 +244,16 @@ examine_role(const StreamState *stream, Oid database, Oid *role)
 }
 
 /*
- * Find database and role, and what is wrong with them or with the settings.
+ * Find the database, and what is wrong with it, the role or the settings.
  * Needs a transaction.
  */
 static Problem
-examine_stream(const StreamState *stream, Oid *database, Oid *role)
+examine_stream(const StreamState *stream, Oid *database)
 {
 	const char *name = NameStr(stream->database);
 	HeapTuple	tuple;
 	bool		allowed;
+	Oid			role;
 	Problem		problem;
 	char	   *refused;
 
@@ -263,11 +275,11 @@ examine_stream(const StreamState *stream, Oid *database, Oid *role)
 					 quote_identifier(name))
 	};
 
-	problem = examine_role(stream, *database, role);
+	problem = examine_role(stream, *database, &role);
 	if (problem.message != NULL)
 		return problem;
 
-	refused = settings_refused_in_catalog(*database, *role);
+	refused = settings_refused_in_catalog(*database, role);
 	if (refused != NULL)
 		return (Problem)
 	{
@@ -376,11 +388,10 @@ start_stream(int i)
 	Entry	   *entry = &entries[i];
 	StreamState *stream = shared_state_stream(i);
 	Oid			database;
-	Oid			role;
 	Problem		problem;
 
 	begin_transaction();
-	problem = examine_stream(stream, &database, &role);
+	problem = examine_stream(stream, &database);
 	entry->digest = stream_digest(stream);
 	end_transaction();
 	entry->reloaded = false;
@@ -414,55 +425,72 @@ after_restart(const Entry *entry)
 }
 
 /*
+ * A worker failed.  The request to start anew that it may not have come to
+ * read is met by the backoff.
+ */
+static void
+worker_failed(Entry *entry, StreamState *stream, bool silent)
+{
+	if (silent)
+		stream_set_error(stream,
+						 "the worker was terminated, or could not start",
+						 NULL, "Look into the server's log for the cause.");
+	SpinLockAcquire(&stream->mutex);
+	stream->restart_requested = false;
+	SpinLockRelease(&stream->mutex);
+	begin_backoff(entry, stream);
+}
+
+/*
  * A worker is gone: by what it said last, when does the next one start?
  */
 static void
-worker_ended(int i)
+worker_ended(Entry *entry, StreamState *stream)
 {
-	Entry	   *entry = &entries[i];
-	StreamState *stream = shared_state_stream(i);
-	StreamExit	exit;
+	StreamExit	reason;
 	TimestampTz retry_at;
-	TimestampTz last_error_at;
+	bool		silent;
 
 	if (entry->handle != NULL)
 		pfree(entry->handle);
 	entry->handle = NULL;
 	entry->phase = PHASE_IDLE;
+	if (TimestampDifferenceExceeds(reloaded_at, GetCurrentTimestamp(),
+								   RELOAD_WINDOW_MS))
+		entry->reloaded = false;
 
 	SpinLockAcquire(&stream->mutex);
-	exit = stream->exit;
+	reason = stream->exit;
 	retry_at = stream->retry_at;
-	last_error_at = stream->last_error_at;
+	silent = stream->last_error_at < entry->started_at[0];
 	stream->pid = 0;
 	stream->latch = NULL;
 	SpinLockRelease(&stream->mutex);
 
-	switch (exit)
+	if (!entry->listed)
+	{
+		set_idle(stream, STREAM_STOPPED, 0);
+		return;
+	}
+	if (reason != STREAM_EXIT_NONE && reason != STREAM_EXIT_ERROR)
+		entry->logged = 0;
+	switch (reason)
 	{
 		case STREAM_EXIT_NONE:
-			if (last_error_at < entry->started_at[0])
-				stream_set_error(stream, "the worker ended without a word",
-								 NULL, "Look into the server's log.");
-			begin_backoff(entry, stream);
-			break;
 		case STREAM_EXIT_ERROR:
-			begin_backoff(entry, stream);
+			worker_failed(entry, stream, silent);
 			break;
 		case STREAM_EXIT_RESTART:
 		case STREAM_EXIT_SHUTDOWN:
 			entry->start_at = after_restart(entry);
-			entry->logged = 0;
 			set_idle(stream, STREAM_STARTING, 0);
 			break;
 		case STREAM_EXIT_PAUSED:
 			entry->start_at = retry_at != 0 ? retry_at : DT_NOEND;
-			entry->logged = 0;
 			set_idle(stream, STREAM_PAUSED, retry_at);
 			break;
 		case STREAM_EXIT_HELD:
 			entry->start_at = DT_NOEND;
-			entry->logged = 0;
 			set_idle(stream, STREAM_HELD, 0);
 			break;
 	}
@@ -618,6 +646,15 @@ stop_unlisted(void)
 	shared_state_set_used(used);
 }
 
+static bool
+any_ending(void)
+{
+	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
+		if (entries[i].phase == PHASE_ENDING)
+			return true;
+	return false;
+}
+
 /*
  * Read wal2kafka.streams: streams that left it end, new ones get an entry.
  */
@@ -627,7 +664,6 @@ read_list(void)
 	const char *cursor = wal2kafka_settings.streams;
 	const char *problem;
 	StreamName	name;
-	List	   *excess = NIL;
 	List	   *unassigned = NIL;
 	ListCell   *cell;
 
@@ -659,20 +695,21 @@ read_list(void)
 	}
 	stop_unlisted();
 
+	list_pending = false;
 	foreach(cell, unassigned)
 	{
 		int			i = choose_entry(0, wal2kafka_settings.max_streams);
 
-		if (i < 0)
+		if (i >= 0)
 		{
-			excess = lappend(excess, lfirst(cell));
-			continue;
+			assign_entry(i, lfirst(cell));
+			entries[i].listed = true;
 		}
-		assign_entry(i, lfirst(cell));
-		entries[i].listed = true;
+		else if (any_ending())
+			list_pending = true;
+		else
+			report_excess(lfirst(cell));
 	}
-	foreach(cell, excess)
-		report_excess(lfirst(cell));
 	stop_unlisted();			/* the used ones may be more now */
 }
 
@@ -716,27 +753,13 @@ serve_entry(int i, TimestampTz now, bool look)
 
 	if (entry->phase != PHASE_IDLE && is_gone(entry, stream))
 	{
-		bool		listed = entry->listed;
-
-		worker_ended(i);
-		if (!listed)
-			set_idle(stream, STREAM_STOPPED, 0);
-		else if (entry->start_at == DT_NOEND || entry->start_at > now)
-			look = true;		/* settings may have changed meanwhile */
+		worker_ended(entry, stream);
+		look = true;			/* settings may have changed meanwhile */
 	}
 	if (entry->phase == PHASE_IDLE && entry->listed &&
 		is_due(entry, stream, now,
 			   look && entry->start_at > now && rows_changed(entry, stream)))
 		start_stream(i);
-}
-
-static bool
-all_listed_have_entries(void)
-{
-	for (int i = wal2kafka_settings.max_streams; i < shared_state_size(); i++)
-		if (entries[i].listed)
-			return false;
-	return true;
 }
 
 /*
@@ -748,7 +771,6 @@ serve_streams(bool look)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	long		timeout = -1;
-	bool		had_ended = false;
 
 	if (TimestampDifferenceExceeds(looked_at, now, LOOK_INTERVAL_MS))
 		look = true;
@@ -756,28 +778,26 @@ serve_streams(bool look)
 		looked_at = now;
 
 	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
-	{
-		bool		was_ending = entries[i].phase == PHASE_ENDING;
-
 		serve_entry(i, now, look);
-		had_ended |= was_ending && entries[i].phase == PHASE_IDLE;
-	}
 
-	/* an entry became free that another stream waits for */
-	if (had_ended && !all_listed_have_entries())
+	/* perhaps an entry became free that another stream waits for */
+	if (list_pending && !any_ending())
 	{
 		read_list();
 		return 0;
 	}
 
+	now = GetCurrentTimestamp();
 	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
 	{
 		Entry	   *entry = &entries[i];
 		long		until = -1;
 
-		if (entry->phase != PHASE_IDLE)
-			until = entry->handle == NULL ? 1000 : -1;
-		else if (entry->listed)
+		/* an adopted worker that is on its way: nobody tells if it fails */
+		if (entry->phase != PHASE_IDLE && entry->handle == NULL &&
+			shared_state_stream(i)->pid == 0)
+			until = 1000;
+		if (entry->phase == PHASE_IDLE && entry->listed)
 			until = Min(LOOK_INTERVAL_MS,
 						TimestampDifferenceMilliseconds(now,
 														entry->start_at));
@@ -853,6 +873,7 @@ reread_files(void)
 {
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
+	reloaded_at = GetCurrentTimestamp();
 	for (int i = 0; i < shared_state_size(); i++)
 		entries[i].reloaded = true;
 }

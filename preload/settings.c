@@ -33,7 +33,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
+#include "../compat.h"
 #include "settings.h"
 
 #define PREFIX			"wal2kafka."

@@ -16,7 +16,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
-#include "preload/settings.h"
+#include "settings.h"
 #include "storage/dsm.h"
 #include "storage/latch.h"
 #include "storage/spin.h"

@@ -25,7 +25,7 @@
 #include "miscadmin.h"
 #include "storage/latch.h"
 
-#include "compat.h"
+#include "../compat.h"
 #include "shared_state.h"
 
 /* Of the last commit that we have seen in this backend. */

@@ -363,7 +363,7 @@ sub start_workload
 		'--conninfo', $conninfo,
 		'--journal', $self->{journal}, '--stop-file', $self->{stop_file},
 		'--seed', $self->{seed}++,
-		map { ("--$_", $option{$_}) } grep { $option{$_} } qw(writers keys size transactions));
+		map { ("--$_", $option{$_}) } grep { $option{$_} } qw(writers keys size transactions rate));
 	$self->{workload} = IPC::Run::start(\@command, '<', \undef);
 	return;
 }

@@ -9,7 +9,7 @@
 #	consume.py dump TOPIC...	one JSON object a record, in order of offsets
 #	consume.py fold TOPIC		the last value of each key, a line each
 #	consume.py check TOPIC		compare with a workload's journal
-#	consume.py count TOPIC...	records and tombstones, from the offsets read
+#	consume.py count TOPIC...	records, tombstones and live keys, undecoded
 #	consume.py follow TOPIC...	like dump, and goes on for ever
 #
 # Every mode but follow reads from the beginning to the end that the
@@ -176,11 +176,20 @@ def dump(args, schemas):
 
 
 def count(args, schemas):
-    totals = {topic: [0, 0] for topic in args.topic}
+    """Records, tombstones, and keys whose last record is no tombstone"""
+    events = dict.fromkeys(args.topic, 0)
+    tombstones = dict.fromkeys(args.topic, 0)
+    live = {topic: set() for topic in args.topic}
     for raw in read_raw(args, args.topic):
-        totals[raw.topic()][0 if raw.value() is not None else 1] += 1
+        if raw.value() is None:
+            tombstones[raw.topic()] += 1
+            live[raw.topic()].discard(raw.key())
+        else:
+            events[raw.topic()] += 1
+            live[raw.topic()].add(raw.key())
     for topic in args.topic:
-        print(json.dumps({"topic": topic, "events": totals[topic][0], "tombstones": totals[topic][1]}))
+        print(json.dumps({"topic": topic, "events": events[topic],
+                          "tombstones": tombstones[topic], "live_keys": len(live[topic])}))
 
 
 def fold_records(stream):

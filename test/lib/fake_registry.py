@@ -77,7 +77,7 @@ class Registry:
     def canonical(text, normalize):
         try:
             parsed = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ApiError(422, 42201, "Invalid schema")
         return json.dumps(parsed, sort_keys=normalize)
 
@@ -270,7 +270,7 @@ class Handler(BaseHTTPRequestHandler):
         except ApiError as error:
             return self.send(error.status, {"error_code": error.code,
                                             "message": error.message})
-        except ValueError:
+        except (ValueError, RecursionError):
             return self.send(400, b"bad JSON")
 
     def do_GET(self):

@@ -111,7 +111,11 @@ class Writer(threading.Thread):
 
     def run(self):
         session = None
+        due = time.monotonic()
         while not self.stopping():
+            if self.args.rate:
+                due = max(due + 1 / self.args.rate, time.monotonic() - 1)
+                time.sleep(max(0, due - time.monotonic()))
             if session is None:
                 session = Session(self.args)
             statements, kept, lost, commits = self.transaction()
@@ -147,6 +151,8 @@ def main():
     parser.add_argument("--keys", type=int, default=64)
     parser.add_argument("--size", type=int, default=2, help="payload, times 32 bytes")
     parser.add_argument("--transactions", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=100,
+                        help="at most so many transactions a second and writer; 0: no limit")
     parser.add_argument("--stop-file", default="")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--journal", required=True)

@@ -8,7 +8,7 @@
 #	testbed.sh packages				install what is missing (as root)
 #	testbed.sh fetch				Kafka and the schema registry, into the cache
 #	testbed.sh server DIR			a private copy of the installed PostgreSQL
-#	testbed.sh chroot SUITE			a chroot with that suite's PostgreSQL (root)
+#	testbed.sh make_chroot SUITE		a chroot with that suite's PostgreSQL (root)
 #	testbed.sh kafka_start DIR PORT [CONTROLLER_PORT]
 #									a broker on 127.0.0.1 (controller: PORT + 1)
 #	testbed.sh kafka_stop DIR		... stopped cleanly; data stays in DIR
@@ -160,6 +160,40 @@ packages()
 }
 
 # ----------
+# Unprivileged copies
+# ----------
+
+# work_copy NAME: a fresh copy of the checkout at <cache>/NAME/src, which the
+# user that servers run as may write.  What else is below <cache>/NAME goes
+# away.  Prints <cache>/NAME.
+work_copy()
+{
+	local root work="$WAL2KAFKA_CACHE/$1"
+	root=$(cd "$testbed_folder/../.." && pwd)
+	rm -rf "$work"
+	mkdir -p "$work/src"
+	tar -C "$root" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude=./tmp_check \
+		-cf - . | tar -C "$work/src" --no-same-owner -xf -
+	if [ "$(id -u)" = 0 ]; then
+		chown -R "$WAL2KAFKA_TEST_USER:" "$work"
+		as_user test -w "$work/src" ||
+			fail "user $WAL2KAFKA_TEST_USER cannot reach $WAL2KAFKA_CACHE; set WAL2KAFKA_CACHE to a folder that others may enter"
+	fi
+	echo "$work"
+}
+
+# as_user COMMAND...: as the user that servers run as
+as_user()
+{
+	if [ "$(id -u)" = 0 ]; then
+		setpriv --reuid="$WAL2KAFKA_TEST_USER" --regid="$WAL2KAFKA_TEST_USER" \
+			--init-groups env HOME="$WAL2KAFKA_CACHE" "$@"
+	else
+		"$@"
+	fi
+}
+
+# ----------
 # Downloads
 # ----------
 
@@ -249,7 +283,7 @@ chroot_major()
 	esac
 }
 
-chroot()
+make_chroot()
 {
 	local suite=$1 dir major log
 	major=$(chroot_major "$suite") || exit 1
@@ -267,13 +301,13 @@ chroot()
 			mount -t proc proc "$dir/proc" &&
 			mkdir -p "$dir/etc/postgresql-common" &&
 			echo 'create_main_cluster = false' > "$dir/etc/postgresql-common/createcluster.conf" &&
-			command chroot "$dir" apt-get -o Acquire::Check-Valid-Until=false update &&
-			DEBIAN_FRONTEND=noninteractive command chroot "$dir" apt-get install -y \
+			chroot "$dir" apt-get -o Acquire::Check-Valid-Until=false update &&
+			DEBIAN_FRONTEND=noninteractive chroot "$dir" apt-get install -y \
 				--no-install-recommends "postgresql-$major" "postgresql-server-dev-$major" \
 				librdkafka-dev libavro-dev libcurl4-openssl-dev libjansson-dev \
 				make gcc pkg-config libipc-run-perl curl \
 				python3-confluent-kafka python3-avro python3-requests &&
-			command chroot "$dir" apt-get clean
+			chroot "$dir" apt-get clean
 		} > "$log" 2>&1 || {
 			tail -n 10 "$log" >&2
 			umount "$dir/proc" 2>/dev/null
@@ -410,7 +444,7 @@ registry_kill() { stop_pid "$1/registry.pid" KILL; }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
 	case $1 in
-		packages | fetch | server | chroot | kafka_start | kafka_stop | kafka_kill | \
+		packages | fetch | server | make_chroot | kafka_start | kafka_stop | kafka_kill | \
 			registry_start | registry_stop | registry_kill | pg_major | pg_config_path)
 			"$@"
 			;;

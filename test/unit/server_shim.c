@@ -259,18 +259,6 @@ errhint(const char *fmt,...)
 	FORMAT_INTO(hint);
 }
 
-#ifdef USE_ASSERT_CHECKING
-bool		assert_enabled = true;
-#endif
-
-void
-ExceptionalCondition(const char *conditionName, const char *errorType,
-					 const char *fileName, int lineNumber)
-{
-	printf("not ok - assertion failed: %s\n", conditionName);
-	abort();
-}
-
 /* ---- files ---- */
 
 int
