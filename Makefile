@@ -22,6 +22,9 @@ OBJS = \
 	event.o \
 	event_serialize.o \
 	registry.o \
+	registry_options.o \
+	schema_diff.o \
+	foreign.o \
 	kafka_sink.o \
 	ack_tracker.o \
 	options.o \

@@ -204,23 +204,34 @@ avro_schema_append_string(StringInfo out, const char *text, size_t len)
 {
 	static const char escaped[] = "\b\t\n\f\r\"\\";
 	static const char letters[] = "btnfr\"\\";
+	size_t		start = 0;		/* of what is copied as it is */
+
+	if (len >= MaxAllocSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("text of %zu bytes is too large for JSON", len)));
 
 	appendStringInfoChar(out, '"');
 	for (size_t i = 0; i < len; i++)
 	{
 		unsigned char c = text[i];
-		const char *special = c != '\0' ? strchr(escaped, c) : NULL;
+		const char *special;
 
+		if (c >= 0x20 && c != '"' && c != '\\')
+			continue;
+
+		appendBinaryStringInfo(out, text + start, (int) (i - start));
+		start = i + 1;
+		special = c != '\0' ? strchr(escaped, c) : NULL;
 		if (special)
 		{
 			appendStringInfoChar(out, '\\');
 			appendStringInfoChar(out, letters[special - escaped]);
 		}
-		else if (c < 0x20)
-			appendStringInfo(out, "\\u%04X", c);
 		else
-			appendStringInfoChar(out, c);
+			appendStringInfo(out, "\\u%04X", c);
 	}
+	appendBinaryStringInfo(out, text + start, (int) (len - start));
 	appendStringInfoChar(out, '"');
 }
 

@@ -30,9 +30,9 @@
 
 /* A change's tuples lost their wrapper in 17. */
 #if PG_VERSION_NUM >= 170000
-#define compat_change_tuple(tuple)	(tuple)
+#define compat_change_tuple(t)	(t)
 #else
-#define compat_change_tuple(tuple)	((tuple) ? &(tuple)->tuple : NULL)
+#define compat_change_tuple(t)	((t) ? &(t)->tuple : NULL)
 #endif
 
 /* Slots learned of failover and synchronisation in 17. */
@@ -85,13 +85,11 @@ typedef RelFileNode CompatRelFile;
 	RelationMapOidToFilenode(relid, true)
 #endif
 
-/* Access checks of one catalog row became one function in 16. */
-#if PG_VERSION_NUM >= 160000
-#define compat_database_aclcheck(database, role, mode) \
-	object_aclcheck(DatabaseRelationId, database, role, mode)
+/* A file of no backend's own; smgropen()'s second argument got a new type. */
+#if PG_VERSION_NUM >= 170000
+#define compat_smgropen(file)	smgropen(file, INVALID_PROC_NUMBER)
 #else
-#define compat_database_aclcheck(database, role, mode) \
-	pg_database_aclcheck(database, role, mode)
+#define compat_smgropen(file)	smgropen(file, InvalidBackendId)
 #endif
 
 /* Decoding of a date reports what is wrong in an argument more from 16. */

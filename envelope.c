@@ -243,7 +243,7 @@ raise_too_large(const Event *event, const RelationEntry *entry, size_t size)
 			 errmsg("row of table \"%s.%s\" is too large for an event",
 					entry->target.schema_name, entry->target.table_name),
 			 errdetail("Its key is %s, its LSN %X/%X. It needs at least %zu bytes, the limit is %zu.",
-					   key.data,
+					   pg_any_to_server(key.data, key.len, PG_UTF8),
 					   LSN_FORMAT_ARGS(event ? event->lsn :
 									   InvalidXLogRecPtr),
 					   size, (size_t) MAX_EVENT_SIZE)));
@@ -451,7 +451,6 @@ envelope_message(Envelope *envelope, Event *event, const char *prefix,
 	buf = &envelope->value;
 	start_buffer(envelope, buf);
 	avro_put_bytes(buf, event_kinds[event->kind].op, 1);
-	/* the first of the times is ts_ms, the only one here */
 	put_optional_long(buf, us_to_ms(unix_us(GetCurrentTimestamp())));
 	put_source(envelope, buf, event->lsn, no_names, sizeof(no_names),
 			   SNAPSHOT_STREAMING);

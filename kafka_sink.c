@@ -138,6 +138,7 @@ static const Option default_properties[] = {
 	{"batch.size", "1000000"},
 	{"reconnect.backoff.max.ms", "1000"},
 	{"socket.keepalive.enable", "true"},
+	{"log.thread.name", "false"},
 };
 
 /*
@@ -920,63 +921,6 @@ kafka_sink_topic(KafkaSink *sink, const char *name)
 	return topic;
 }
 
-void
-kafka_sink_create_topics(KafkaSink *sink, const KafkaTopicSpec *topics,
-						 int ntopics)
-{
-	MemoryContext cxt;
-	MemoryContext old;
-	TopicRequest *request;
-
-	if (sink->request != NULL)
-		elog(ERROR, "a request for Kafka topics is under way already");
-
-	/* The mock cluster creates topics by itself, and has no request for it. */
-	if (sink->mock || ntopics == 0)
-		return;
-
-	cxt = AllocSetContextCreate(sink->cxt, "Kafka topic request",
-								ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(cxt);
-	request = palloc0(sizeof(TopicRequest));
-	request->cxt = cxt;
-	request->ntopics = ntopics;
-	request->topics = palloc0(ntopics * sizeof(PendingTopic));
-	for (int i = 0; i < ntopics; i++)
-	{
-		PendingTopic *pending = &request->topics[i];
-		int			nconfig = topics[i].config ? topics[i].config->count : 0;
-
-		pending->name = pstrdup(topics[i].name);
-		pending->partitions = topics[i].partitions;
-		pending->replication_factor = topics[i].replication_factor;
-		pending->nconfig = nconfig;
-		pending->config = palloc0(Max(nconfig, 1) * sizeof(Option));
-		for (int j = 0; j < nconfig; j++)
-		{
-			pending->config[j].name = pstrdup(topics[i].config->options[j].name);
-			pending->config[j].value = pstrdup(topics[i].config->options[j].value);
-		}
-	}
-	MemoryContextSwitchTo(old);
-	sink->request = request;
-}
-
-bool
-kafka_sink_request_done(const KafkaSink *sink)
-{
-	return sink->request == NULL;
-}
-
-static void
-end_request(KafkaSink *sink)
-{
-	if (sink->request == NULL)
-		return;
-	MemoryContextDelete(sink->request->cxt);
-	sink->request = NULL;
-}
-
 /* The broker, or librdkafka before it is asked, does not take a topic. */
 static void
 topic_refused(KafkaSink *sink, rd_kafka_resp_err_t err, const char *topic,
@@ -1048,6 +992,64 @@ send_request(KafkaSink *sink)
 		request->in_flight = true;
 	}
 	rd_kafka_NewTopic_destroy_array(batch, n);
+}
+
+void
+kafka_sink_create_topics(KafkaSink *sink, const KafkaTopicSpec *topics,
+						 int ntopics)
+{
+	MemoryContext cxt;
+	MemoryContext old;
+	TopicRequest *request;
+
+	if (sink->request != NULL)
+		elog(ERROR, "a request for Kafka topics is under way already");
+
+	/* The mock cluster creates topics by itself, and has no request for it. */
+	if (sink->mock || ntopics == 0)
+		return;
+
+	cxt = AllocSetContextCreate(sink->cxt, "Kafka topic request",
+								ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	request = palloc0(sizeof(TopicRequest));
+	request->cxt = cxt;
+	request->ntopics = ntopics;
+	request->topics = palloc0(ntopics * sizeof(PendingTopic));
+	for (int i = 0; i < ntopics; i++)
+	{
+		PendingTopic *pending = &request->topics[i];
+		int			nconfig = topics[i].config ? topics[i].config->count : 0;
+
+		pending->name = pstrdup(topics[i].name);
+		pending->partitions = topics[i].partitions;
+		pending->replication_factor = topics[i].replication_factor;
+		pending->nconfig = nconfig;
+		pending->config = palloc0(Max(nconfig, 1) * sizeof(Option));
+		for (int j = 0; j < nconfig; j++)
+		{
+			pending->config[j].name = pstrdup(topics[i].config->options[j].name);
+			pending->config[j].value = pstrdup(topics[i].config->options[j].value);
+		}
+	}
+	MemoryContextSwitchTo(old);
+	sink->request = request;
+	send_request(sink);
+}
+
+bool
+kafka_sink_request_done(const KafkaSink *sink)
+{
+	return sink->request == NULL;
+}
+
+static void
+end_request(KafkaSink *sink)
+{
+	if (sink->request == NULL)
+		return;
+	MemoryContextDelete(sink->request->cxt);
+	sink->request = NULL;
 }
 
 /*
@@ -1303,18 +1305,20 @@ take_error(KafkaSink *sink, rd_kafka_event_t *event)
 		return;
 	}
 
-	/*
-	 * "All brokers are down" only sums up what was said of each before; it
-	 * is a reason only where there is no better one.
-	 */
-	if (kafka_error(err)->passing)
+	if (!kafka_error(err)->passing)
 	{
-		sink->suspect = true;
-		if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
-			sink->reason[0] == '\0')
-			strlcpy(sink->reason, text, sizeof(sink->reason));
+		log_line(sink, rd_kafka_err2name(err), text, false);
+		return;
 	}
-	log_line(sink, rd_kafka_err2name(err), text, false);
+
+	/*
+	 * librdkafka logs what happens to a connection besides.  "All brokers are
+	 * down" only sums up what was said of each before, and is a reason only
+	 * where there is no better one.
+	 */
+	sink->suspect = true;
+	if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || sink->reason[0] == '\0')
+		strlcpy(sink->reason, text, sizeof(sink->reason));
 }
 
 static void

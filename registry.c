@@ -8,7 +8,8 @@
  * URL at once, and with backoff when all URLs failed.  REFUSED is a registry's
  * own no; it is raised.  Which is which is judged by the HTTP status, not by
  * the body's error_code, since registries differ there (Confluent's 409 has
- * 40901, Apicurio's 409).
+ * 40901, Apicurio's 409).  Only of a 404 the error_code tells whether it is a
+ * registry's or that of a wrong path.
  *
  * libcurl's handles and jansson's values know nothing of memory contexts.
  * The handles belong to the Registry and go with its context; a parsed JSON
@@ -26,12 +27,10 @@
 #include <jansson.h>
 #include <pthread.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "portability/instr_time.h"
@@ -41,7 +40,10 @@
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
+#include "foreign.h"
 #include "registry.h"
+#include "registry_options.h"
+#include "schema_diff.h"
 
 /* An answer that is longer is not a registry's. */
 #define MAX_ANSWER_BYTES	(4 * 1024 * 1024)
@@ -58,113 +60,13 @@
 /* The cache starts afresh when its texts are longer than this in all. */
 #define MAX_CACHE_BYTES		(8 * 1024 * 1024)
 
-/* What foreign texts and differences may add to a message. */
+/* What a text from elsewhere may add to a message. */
 #define MAX_FOREIGN_TEXT	400
-#define MAX_DIFFERENCES		12
 
 #define MAX_SOCKETS			8
 
-/* ------------------------------------------------------------------------
- * Options
- * ------------------------------------------------------------------------
- */
-
-typedef enum OptionKind
-{
-	OPTION_TEXT,
-	OPTION_FILE,				/* an absolute path */
-	OPTION_MILLISECONDS,
-	OPTION_HOST,				/* a host's name, nothing around it */
-	OPTION_PORT,
-	OPTION_HEADER,				/* sent as the HTTP header in allowed */
-	OPTION_WORD,				/* one of the words in allowed */
-} OptionKind;
-
-/* registry_options[] has one row for each, in this order. */
-typedef enum OptionId
-{
-	BASIC_SOURCE,
-	BASIC_USER_INFO,
-	BEARER_SOURCE,
-	BEARER_TOKEN,
-	BEARER_CLUSTER,
-	BEARER_POOL,
-	SSL_CA,
-	SSL_CERTIFICATE,
-	SSL_KEY,
-	SSL_KEY_PASSWORD,
-	SSL_IDENTIFICATION,
-	CONNECT_TIMEOUT,
-	READ_TIMEOUT,
-	PROXY_HOST,
-	PROXY_PORT,
-} OptionId;
-
-#define OPTION_COUNT	(PROXY_PORT + 1)
-
-typedef struct RegistryOption
-{
-	OptionId	id;
-	const char *name;
-	OptionKind	kind;
-	bool		secret;			/* only in the file */
-	CURLoption	curl;			/* where the value goes; 0: see the code */
-	const char *allowed;		/* words, or the header's name */
-	OptionId	needs;			/* another option that must be there, or id */
-	const char *description;
-} RegistryOption;
-
-static const RegistryOption registry_options[OPTION_COUNT] = {
-	{BASIC_SOURCE, "basic.auth.credentials.source", OPTION_WORD,
-		false, 0, "USER_INFO", BASIC_USER_INFO,
-	"where name and password come from"},
-	{BASIC_USER_INFO, "basic.auth.user.info", OPTION_TEXT,
-		true, CURLOPT_USERPWD, NULL, BASIC_USER_INFO,
-	"name:password for basic authentication"},
-	{BEARER_SOURCE, "bearer.auth.credentials.source", OPTION_WORD,
-		false, 0, "STATIC_TOKEN", BEARER_TOKEN,
-	"where the token comes from"},
-	{BEARER_TOKEN, "bearer.auth.token", OPTION_TEXT,
-		true, CURLOPT_XOAUTH2_BEARER, NULL, BEARER_TOKEN,
-	"the token for bearer authentication"},
-	{BEARER_CLUSTER, "bearer.auth.logical.cluster", OPTION_HEADER,
-		false, 0, "target-sr-cluster", BEARER_TOKEN,
-	"the logical cluster in Confluent Cloud"},
-	{BEARER_POOL, "bearer.auth.identity.pool.id", OPTION_HEADER,
-		false, 0, "Confluent-Identity-Pool-Id", BEARER_TOKEN,
-	"the identity pool in Confluent Cloud"},
-	{SSL_CA, "ssl.ca.location", OPTION_FILE,
-		false, CURLOPT_CAINFO, NULL, SSL_CA,
-	"a PEM file of authorities that may sign the registry's certificate"},
-	{SSL_CERTIFICATE, "ssl.certificate.location", OPTION_FILE,
-		false, CURLOPT_SSLCERT, NULL, SSL_CERTIFICATE,
-	"a PEM file with the client's certificate"},
-	{SSL_KEY, "ssl.key.location", OPTION_FILE,
-		false, CURLOPT_SSLKEY, NULL, SSL_CERTIFICATE,
-	"a PEM file with the client's key"},
-	{SSL_KEY_PASSWORD, "ssl.key.password", OPTION_TEXT,
-		true, CURLOPT_KEYPASSWD, NULL, SSL_CERTIFICATE,
-	"the password of the client's key"},
-	{SSL_IDENTIFICATION, "ssl.endpoint.identification.algorithm", OPTION_WORD,
-		false, 0, "https, none", SSL_IDENTIFICATION,
-	"whether the certificate must be for the URL's host"},
-	{CONNECT_TIMEOUT, "http.connect.timeout.ms", OPTION_MILLISECONDS,
-		false, CURLOPT_CONNECTTIMEOUT_MS, NULL, CONNECT_TIMEOUT,
-	"the limit for connecting"},
-	{READ_TIMEOUT, "http.read.timeout.ms", OPTION_MILLISECONDS,
-		false, CURLOPT_TIMEOUT_MS, NULL, READ_TIMEOUT,
-	"the limit for a request with its answer"},
-	{PROXY_HOST, "proxy.host", OPTION_HOST,
-		false, CURLOPT_PROXY, NULL, PROXY_HOST,
-	"the host of an HTTP proxy"},
-	{PROXY_PORT, "proxy.port", OPTION_PORT,
-		false, CURLOPT_PROXYPORT, NULL, PROXY_HOST,
-	"the port of the HTTP proxy"},
-};
-
 #define DEFAULT_CONNECT_TIMEOUT_MS	5000
 #define DEFAULT_READ_TIMEOUT_MS		15000
-#define MAX_TIMEOUT_MS				3600000
 
 /* ------------------------------------------------------------------------
  * The registry and its requests
@@ -324,74 +226,10 @@ static const Refusal refusals[] = {
 	true},
 };
 
-/* A parsed value that goes with the context it was allocated in. */
-typedef struct OwnedJson
-{
-	MemoryContextCallback release;
-	json_t	   *value;
-} OwnedJson;
-
-/* ------------------------------------------------------------------------
- * Comparison of schemas
- * ------------------------------------------------------------------------
- */
-
-/*
- * Properties of types that are compared.  binding: bytes that were written
- * with one value are misread with the other.
- */
-typedef struct SchemaProperty
-{
-	const char *name;
-	bool		binding;
-} SchemaProperty;
-
-static const SchemaProperty schema_properties[] = {
-	{"logicalType", true},
-	{"precision", true},
-	{"scale", true},
-	{"size", true},
-	{"connect.type", true},
-	{"connect.name", true},
-	{"connect.version", false},
-	{"connect.parameters", false},
-	{"connect.default", false},
-};
-
-/* A schema, and its named types by full name. */
-typedef struct SchemaSide
-{
-	json_t	   *root;
-	json_t	   *names;
-} SchemaSide;
-
-/* A type with references by name resolved. */
-typedef struct SchemaType
-{
-	json_t	   *json;
-	const char *kind;			/* "long", "record", "union", ... */
-	const char *name;			/* full name; NULL for those without */
-	const char *namespace;		/* that holds for names inside */
-} SchemaType;
-
-typedef struct SchemaComparison
-{
-	SchemaSide	ours;
-	SchemaSide	theirs;			/* the registered one */
-	List	   *seen;			/* our records, each compared once */
-	StringInfoData text;
-	int			ndifferences;
-	bool		binding;		/* bytes of ours cannot have theirs' id */
-} SchemaComparison;
-
 static void registry_release(void *arg);
-static List *parse_urls(const char *urls);
 static void make_handles(Registry *registry);
-static void apply_options(Registry *registry, const OptionList *options);
 static int32 ask_for_id(Registry *registry, const char *subject,
 						const char *schema_text);
-static char *schema_difference(const char *schema_text, const json_t *latest,
-							   bool *binding);
 
 /* ------------------------------------------------------------------------
  * What registry.h declares
@@ -425,7 +263,7 @@ registry_create(const RegistryConfig *config)
 	registry->on_wait = config->on_wait;
 	registry->arg = config->arg;
 	registry->problem = REGISTRY_OK;
-	registry->endpoints = parse_urls(config->urls);
+	registry->endpoints = registry_parse_urls(config->urls);
 
 	/* The connection is a descriptor that fd.c must leave room for. */
 	registry->release.func = registry_release;
@@ -434,7 +272,8 @@ registry_create(const RegistryConfig *config)
 	MemoryContextRegisterResetCallback(cxt, &registry->release);
 
 	make_handles(registry);
-	apply_options(registry, &config->options);
+	registry_apply_options(registry->easy, &registry->headers,
+						   &config->options);
 
 	MemoryContextSwitchTo(old);
 	return registry;
@@ -525,243 +364,12 @@ registry_schema_id(Registry *registry, const char *subject,
 }
 
 /* ------------------------------------------------------------------------
- * Options and URLs
- * ------------------------------------------------------------------------
- */
-
-static const RegistryOption *
-find_option(const char *name)
-{
-	for (int i = 0; i < OPTION_COUNT; i++)
-	{
-		Assert(registry_options[i].id == i);
-		if (strcmp(registry_options[i].name, name) == 0)
-			return &registry_options[i];
-	}
-	return NULL;
-}
-
-/* Is word one of words, "one, two"? */
-static bool
-is_one_of(const char *word, const char *words)
-{
-	size_t		len = strlen(word);
-
-	for (const char *next = words; next; next = strchr(next, ','))
-	{
-		next += strspn(next, ", ");
-		if (strncmp(next, word, len) == 0 && strchr(", ", next[len]))
-			return true;
-	}
-	return false;
-}
-
-/* Is value a number from 1 to max? */
-static bool
-is_number_to(const char *value, long max)
-{
-	char	   *end;
-	long		number;
-
-	errno = 0;
-	number = strtol(value, &end, 10);
-	return errno == 0 && end != value && *end == '\0' &&
-		number >= 1 && number <= max;
-}
-
-/* What the value of an option must be; NULL if it is. */
-static char *
-option_complaint(const RegistryOption *option, const char *value)
-{
-	if (*value == '\0')
-		return "It must not be empty.";
-
-	/* A line break would add lines to the request. */
-	for (const char *c = value; *c; c++)
-		if ((unsigned char) *c < ' ' || *c == 0x7f)
-			return "It must not have control characters.";
-
-	switch (option->kind)
-	{
-		case OPTION_TEXT:
-			if (option->id == BASIC_USER_INFO && strchr(value, ':') == NULL)
-				return "It must be a name, a colon and a password.";
-			break;
-		case OPTION_HEADER:
-			break;
-		case OPTION_FILE:
-			if (!is_absolute_path(value))
-				return "It must be an absolute path.";
-			break;
-		case OPTION_HOST:
-			if (strpbrk(value, "/@ "))
-				return "It must be the name of a host alone.";
-			break;
-		case OPTION_MILLISECONDS:
-			if (!is_number_to(value, MAX_TIMEOUT_MS))
-				return psprintf("It must be from 1 to %d milliseconds.",
-								MAX_TIMEOUT_MS);
-			break;
-		case OPTION_PORT:
-			if (!is_number_to(value, 65535))
-				return "It must be from 1 to 65535.";
-			break;
-		case OPTION_WORD:
-			if (!is_one_of(value, option->allowed))
-				return psprintf("It must be one of: %s.", option->allowed);
-			break;
-	}
-	return NULL;
-}
-
-void
-registry_check_options(const char *setting, const OptionList *options,
-					   bool from_file)
-{
-	for (int i = 0; i < options->count; i++)
-	{
-		const char *name = options->options[i].name;
-		const RegistryOption *option = find_option(name);
-		char	   *complaint;
-
-		if (option == NULL)
-		{
-			StringInfoData names;
-
-			initStringInfo(&names);
-			for (int j = 0; j < OPTION_COUNT; j++)
-				appendStringInfo(&names, "%s%s", j ? ", " : "",
-								 registry_options[j].name);
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unrecognized option \"%s\" in \"%s\"",
-							name, setting),
-					 errhint("Options of the schema registry are: %s.",
-							 names.data)));
-		}
-
-		if (option->secret && !from_file)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" must not be in \"%s\"",
-							name, setting),
-					 errdetail("Everybody can read the setting, and the option is a secret."),
-					 errhint("Use the file that \"wal2kafka.schema_registry_options_file\" names.")));
-
-		complaint = option_complaint(option, options->options[i].value);
-		if (complaint)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid value of option \"%s\" in \"%s\"",
-							name, setting),
-					 errdetail("The option gives %s.", option->description),
-					 errhint("%s", complaint)));
-	}
-}
-
-/* What is wrong with a URL; NULL if nothing is. */
-static const char *
-url_complaint(const char *url)
-{
-	static const struct
-	{
-		CURLUPart	part;
-		const char *complaint;
-	}			unwanted[] =
-	{
-		{CURLUPART_USER, "It has user information."},
-		{CURLUPART_PASSWORD, "It has user information."},
-		{CURLUPART_QUERY, "It has a query."},
-		{CURLUPART_FRAGMENT, "It has a fragment."},
-	};
-	const char *complaint = NULL;
-	CURLU	   *parsed = curl_url();
-	char	   *part;
-
-	if (parsed == NULL)
-		return "There is no memory to parse it.";
-
-	if (curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK)
-		complaint = "It is not of the form http://host:port/path.";
-	for (int i = 0; complaint == NULL && i < lengthof(unwanted); i++)
-	{
-		if (curl_url_get(parsed, unwanted[i].part, &part, 0) == CURLUE_OK)
-		{
-			complaint = unwanted[i].complaint;
-			curl_free(part);
-		}
-	}
-	if (complaint == NULL &&
-		curl_url_get(parsed, CURLUPART_SCHEME, &part, 0) == CURLUE_OK)
-	{
-		if (strcmp(part, "http") != 0 && strcmp(part, "https") != 0)
-			complaint = "It is neither http nor https.";
-		curl_free(part);
-	}
-	curl_url_cleanup(parsed);
-	return complaint;
-}
-
-/*
- * The URLs of a comma-separated list, without slashes at their ends.  Errors
- * say which one it is by number, since a URL may hold a password.
- */
-static List *
-parse_urls(const char *urls)
-{
-	static const char *const separators = ", \t\r\n";
-	List	   *result = NIL;
-
-	urls += strspn(urls, separators);
-	while (*urls)
-	{
-		size_t		len = strcspn(urls, separators);
-		char	   *url = pnstrdup(urls, len);
-		const char *complaint = url_complaint(url);
-
-		if (complaint)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid URL number %d in \"%s\"",
-							list_length(result) + 1,
-							"wal2kafka.schema_registry_url"),
-					 errdetail("%s", complaint),
-					 errhint("The list is of http and https URLs; credentials belong into the file that \"wal2kafka.schema_registry_options_file\" names.")));
-
-		urls += len;
-		urls += strspn(urls, separators);
-		while (len > 0 && url[len - 1] == '/')
-			url[--len] = '\0';
-		result = lappend(result, url);
-	}
-
-	if (result == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("there is no URL in \"%s\"",
-						"wal2kafka.schema_registry_url")));
-	return result;
-}
-
-/* ------------------------------------------------------------------------
  * libcurl
  * ------------------------------------------------------------------------
  */
 
-/* libcurl says no to one of our own calls. */
-static void
-check_curl(CURLcode code, const char *what)
-{
-	if (code != CURLE_OK)
-		ereport(ERROR,
-				(errcode(code == CURLE_OUT_OF_MEMORY ?
-						 ERRCODE_OUT_OF_MEMORY : ERRCODE_INTERNAL_ERROR),
-				 errmsg_internal("libcurl failed in %s: %s", what,
-								 curl_easy_strerror(code))));
-}
-
 #define set_curl(registry, option, value) \
-	check_curl(curl_easy_setopt((registry)->easy, option, value), #option)
+	registry_set_curl((registry)->easy, option, value)
 
 /* Take bytes of an answer.  Called by libcurl: must not raise. */
 static size_t
@@ -845,16 +453,6 @@ registry_release(void *arg)
 	ReleaseExternalFD();
 }
 
-static void
-add_header(Registry *registry, const char *line)
-{
-	struct curl_slist *headers = curl_slist_append(registry->headers, line);
-
-	if (headers == NULL)
-		check_curl(CURLE_OUT_OF_MEMORY, "curl_slist_append");
-	registry->headers = headers;
-}
-
 /*
  * The handles, with everything that is the same for all configurations:
  * nothing is taken from the environment or from files of the user's, and
@@ -867,14 +465,15 @@ make_handles(Registry *registry)
 
 	if (!initialized)
 	{
-		check_curl(curl_global_init(CURL_GLOBAL_DEFAULT), "curl_global_init");
+		registry_check_curl(curl_global_init(CURL_GLOBAL_DEFAULT),
+							"curl_global_init");
 		initialized = true;
 	}
 
 	registry->multi = curl_multi_init();
 	registry->easy = curl_easy_init();
 	if (registry->multi == NULL || registry->easy == NULL)
-		check_curl(CURLE_OUT_OF_MEMORY, "curl_easy_init");
+		registry_check_curl(CURLE_OUT_OF_MEMORY, "curl_easy_init");
 
 	curl_multi_setopt(registry->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
 	curl_multi_setopt(registry->multi, CURLMOPT_SOCKETDATA, registry);
@@ -903,80 +502,12 @@ make_handles(Registry *registry)
 	/* Do not wait for a thread that still resolves a name nobody needs. */
 	set_curl(registry, CURLOPT_QUICK_EXIT, 1L);
 
-	add_header(registry, "Content-Type: application/vnd.schemaregistry.v1+json");
-	add_header(registry,
-			   "Accept: application/vnd.schemaregistry.v1+json, application/json");
+	registry_add_header(&registry->headers, "Content-Type: application/vnd.schemaregistry.v1+json");
+	registry_add_header(&registry->headers,
+						"Accept: application/vnd.schemaregistry.v1+json, application/json");
+
 	/* Asking before sending a long schema would only cost a round trip. */
-	add_header(registry, "Expect:");
-}
-
-/* Options of both lists; of two with one name the later one, the file's. */
-static void
-apply_options(Registry *registry, const OptionList *options)
-{
-	const char *values[OPTION_COUNT] = {0};
-
-	for (int i = 0; i < options->count; i++)
-	{
-		const RegistryOption *option = find_option(options->options[i].name);
-
-		if (option == NULL)
-			elog(ERROR, "schema registry options were not checked");
-		values[option->id] = options->options[i].value;
-	}
-
-	for (int i = 0; i < OPTION_COUNT; i++)
-	{
-		const RegistryOption *option = &registry_options[i];
-
-		if (values[i] == NULL)
-			continue;
-		if (values[option->needs] == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("schema registry option \"%s\" needs \"%s\"",
-							option->name,
-							registry_options[option->needs].name)));
-		switch (option->kind)
-		{
-			case OPTION_FILE:
-				if (access(values[i], R_OK) != 0)
-					ereport(ERROR,
-							(errcode_for_file_access(),
-							 errmsg("could not read the file of schema registry option \"%s\": %m",
-									option->name)));
-				/* FALLTHROUGH */
-			case OPTION_TEXT:
-			case OPTION_HOST:
-				set_curl(registry, option->curl, values[i]);
-				break;
-			case OPTION_MILLISECONDS:
-			case OPTION_PORT:
-				set_curl(registry, option->curl, strtol(values[i], NULL, 10));
-				break;
-			case OPTION_HEADER:
-				add_header(registry,
-						   psprintf("%s: %s", option->allowed, values[i]));
-				break;
-			case OPTION_WORD:
-				break;
-		}
-	}
-
-	if (values[BASIC_USER_INFO] && values[BEARER_TOKEN])
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("schema registry options \"%s\" and \"%s\" exclude each other",
-						registry_options[BASIC_USER_INFO].name,
-						registry_options[BEARER_TOKEN].name)));
-	if (values[BASIC_USER_INFO])
-		set_curl(registry, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC);
-	if (values[BEARER_TOKEN])
-		set_curl(registry, CURLOPT_HTTPAUTH, (long) CURLAUTH_BEARER);
-	if (values[SSL_IDENTIFICATION] &&
-		strcmp(values[SSL_IDENTIFICATION], "none") == 0)
-		set_curl(registry, CURLOPT_SSL_VERIFYHOST, 0L);
-	set_curl(registry, CURLOPT_HTTPHEADER, registry->headers);
+	registry_add_header(&registry->headers, "Expect:");
 }
 
 /* Tell the caller how it goes. */
@@ -1100,53 +631,6 @@ transfer(Registry *registry)
  * Requests and answers
  * ------------------------------------------------------------------------
  */
-
-static void
-owned_json_release(void *arg)
-{
-	json_decref(((OwnedJson *) arg)->value);
-}
-
-/* An owner in CurrentMemoryContext; to be had before there is a value. */
-static OwnedJson *
-owned_json(void)
-{
-	OwnedJson  *owner = palloc0(sizeof(OwnedJson));
-
-	owner->release.func = owned_json_release;
-	owner->release.arg = owner;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &owner->release);
-	return owner;
-}
-
-/*
- * A text from elsewhere as it may stand in a message: not too long, without
- * control characters, valid in the server's encoding.  Palloc'd.
- */
-static char *
-foreign_text(const char *text, int max_len)
-{
-	int			len = strlen(text);
-	bool		clipped = len > max_len;
-	bool		is_utf8;
-	char	   *result;
-
-	if (clipped)
-		len = pg_encoding_mbcliplen(PG_UTF8, text, len, max_len);
-	is_utf8 = GetDatabaseEncoding() == PG_UTF8 &&
-		pg_verify_mbstr(PG_UTF8, text, len, true);
-	result = palloc(len + 4);
-	memcpy(result, text, len);
-	strcpy(result + len, clipped ? "..." : "");
-	for (int i = 0; i < len; i++)
-	{
-		if ((unsigned char) result[i] < ' ' || result[i] == 0x7f)
-			result[i] = ' ';
-		else if (IS_HIGHBIT_SET(result[i]) && !is_utf8)
-			result[i] = '?';
-	}
-	return result;
-}
 
 /* What the registry says in its body, clipped; NULL for nothing. */
 static char *
@@ -1406,11 +890,14 @@ static char *
 difference_sentence(const char *schema_text, const Answer *latest,
 					bool *binding)
 {
-	char	   *difference = schema_difference(schema_text, latest->body,
-											   binding);
-	int			version = (int)
-		json_integer_value(json_object_get(latest->body, "version"));
+	const char *theirs;
+	char	   *difference;
+	int			version;
 
+	theirs = json_string_value(json_object_get(latest->body, "schema"));
+	difference = schema_difference(schema_text, theirs, binding);
+	version = (int) json_integer_value(json_object_get(latest->body,
+													   "version"));
 	if (difference == NULL)
 		return psprintf("It has the fields and types of version %d (id %d), the latest one.",
 						version, answer_id(latest));
@@ -1500,498 +987,4 @@ ask_for_id(Registry *registry, const char *subject, const char *schema_text)
 	if (ask->kind == ASK_LATEST)
 		check_latest(&answer, subject, schema_text);
 	return answer_id(&answer);
-}
-
-/* ------------------------------------------------------------------------
- * Differences of schemas
- * ------------------------------------------------------------------------
- */
-
-/* Note a difference, if there are not too many yet. */
-static void difference(SchemaComparison *cmp, bool binding,
-					   const char *format,...) pg_attribute_printf(3, 4);
-
-static void
-difference(SchemaComparison *cmp, bool binding, const char *format,...)
-{
-	cmp->binding |= binding;
-	if (cmp->ndifferences++ >= MAX_DIFFERENCES)
-		return;
-	if (cmp->text.len > 0)
-		appendStringInfoString(&cmp->text, "; ");
-	for (;;)
-	{
-		va_list		args;
-		int			needed;
-
-		va_start(args, format);
-		needed = appendStringInfoVA(&cmp->text, format, args);
-		va_end(args);
-		if (needed == 0)
-			return;
-		enlargeStringInfo(&cmp->text, needed);
-	}
-}
-
-static const char *
-string_property(const json_t *json, const char *name)
-{
-	return json_string_value(json_object_get(json, name));
-}
-
-static bool
-is_plain_kind(const char *kind)
-{
-	return is_one_of(kind, "null, boolean, int, long, float, double, bytes, string, record, enum, array, map, fixed");
-}
-
-static bool
-is_named_kind(const char *kind)
-{
-	return is_one_of(kind, "record, enum, fixed");
-}
-
-/* The full name of a definition or reference, by Avro's rules. */
-static char *
-full_name(const char *name, const char *own_namespace, const char *namespace)
-{
-	if (strchr(name, '.'))
-		return pstrdup(name);
-	if (own_namespace)
-		namespace = own_namespace;
-	return namespace && *namespace ? psprintf("%s.%s", namespace, name) :
-		pstrdup(name);
-}
-
-/* All before the last dot; "" if there is none. */
-static char *
-namespace_of(const char *name)
-{
-	const char *dot = strrchr(name, '.');
-
-	return pnstrdup(name, dot ? dot - name : 0);
-}
-
-static const char *
-short_name(const char *name)
-{
-	const char *dot = name ? strrchr(name, '.') : NULL;
-
-	return dot ? dot + 1 : name ? name : "";
-}
-
-/* Fill side->names with the definitions in a type. */
-static void
-collect_names(SchemaSide *side, json_t *type, const char *namespace)
-{
-	json_t	   *element;
-	size_t		i;
-
-	check_stack_depth();
-	if (json_is_array(type))
-	{
-		json_array_foreach(type, i, element)
-			collect_names(side, element, namespace);
-	}
-	else if (json_is_object(type))
-	{
-		const char *kind = string_property(type, "type");
-		const char *name = string_property(type, "name");
-
-		if (kind && name && is_named_kind(kind))
-		{
-			char	   *full = full_name(name,
-										 string_property(type, "namespace"),
-										 namespace);
-
-			if (json_object_get(side->names, full) == NULL)
-				json_object_set(side->names, full, type);
-			namespace = namespace_of(full);
-		}
-		collect_names(side, json_object_get(type, "type"), namespace);
-		collect_names(side, json_object_get(type, "items"), namespace);
-		collect_names(side, json_object_get(type, "values"), namespace);
-		json_array_foreach(json_object_get(type, "fields"), i, element)
-			collect_names(side, json_object_get(element, "type"), namespace);
-	}
-}
-
-/* Follow nesting and references by name to the type itself. */
-static SchemaType
-resolve_type(const SchemaSide *side, json_t *json, const char *namespace)
-{
-	SchemaType	type = {0};
-	const char *word;
-
-	while (json_is_object(json) &&
-		   !json_is_string(json_object_get(json, "type")) &&
-		   json_object_get(json, "type"))
-		json = json_object_get(json, "type");
-
-	type.json = json;
-	type.namespace = namespace;
-	if (json_is_array(json))
-	{
-		type.kind = "union";
-		return type;
-	}
-
-	word = json_is_string(json) ? json_string_value(json) :
-		string_property(json, "type");
-	if (word == NULL)
-		type.kind = "nothing";
-	else if (!is_plain_kind(word))
-	{
-		type.name = full_name(word, NULL, namespace);
-		type.json = json_object_get(side->names, type.name);
-		type.kind = string_property(type.json, "type");
-		if (type.kind == NULL)
-			type.kind = type.name;	/* defined in another subject */
-	}
-	else
-	{
-		type.kind = word;
-		if (is_named_kind(word) && string_property(json, "name"))
-			type.name = full_name(string_property(json, "name"),
-								  string_property(json, "namespace"),
-								  namespace);
-	}
-	if (type.name)
-		type.namespace = namespace_of(type.name);
-	return type;
-}
-
-/* A JSON value as short text. */
-static char *
-json_text(const json_t *json)
-{
-	char		buffer[80];
-	size_t		len;
-
-	if (json == NULL)
-		return "nothing";
-	len = json_dumpb(json, buffer, sizeof(buffer) - 1,
-					 JSON_ENCODE_ANY | JSON_COMPACT);
-	if (len >= sizeof(buffer))
-		return "a long value";
-	buffer[len] = '\0';
-	return pstrdup(buffer);
-}
-
-/* A type for people: "long (io.debezium.time.Date)", "null or int". */
-static char *
-type_text(const SchemaSide *side, const SchemaType *type)
-{
-	const char *meaning;
-	StringInfoData text;
-	json_t	   *branch;
-	size_t		i;
-
-	initStringInfo(&text);
-	if (!json_is_array(type->json))
-	{
-		meaning = string_property(type->json, "connect.name");
-		if (meaning == NULL)
-			meaning = string_property(type->json, "logicalType");
-		if (type->name)
-			meaning = type->name;
-		appendStringInfoString(&text, type->kind);
-		if (meaning && strcmp(meaning, type->kind) != 0)
-			appendStringInfo(&text, " (%s)", meaning);
-		return text.data;
-	}
-
-	check_stack_depth();
-	json_array_foreach(type->json, i, branch)
-	{
-		SchemaType	branch_type = resolve_type(side, branch, type->namespace);
-
-		appendStringInfo(&text, "%s%s", i ? " or " : "",
-						 type_text(side, &branch_type));
-	}
-	return text.data;
-}
-
-static void compare_types(SchemaComparison *cmp, const char *where,
-						  SchemaType ours, SchemaType theirs);
-
-static void
-compare_properties(SchemaComparison *cmp, const char *where,
-				   const SchemaType *ours, const SchemaType *theirs)
-{
-	for (int i = 0; i < lengthof(schema_properties); i++)
-	{
-		const char *name = schema_properties[i].name;
-		json_t	   *our_value = json_object_get(ours->json, name);
-		json_t	   *their_value = json_object_get(theirs->json, name);
-
-		if (our_value == their_value || json_equal(our_value, their_value))
-			continue;
-		difference(cmp, schema_properties[i].binding,
-				   "%s: %s changed from %s to %s", where, name,
-				   json_text(their_value), json_text(our_value));
-	}
-}
-
-static void
-compare_symbols(SchemaComparison *cmp, const char *where,
-				const SchemaType *ours, const SchemaType *theirs)
-{
-	json_t	   *our_symbols = json_object_get(ours->json, "symbols");
-	json_t	   *their_symbols = json_object_get(theirs->json, "symbols");
-
-	if (!json_equal(our_symbols, their_symbols))
-		difference(cmp, true, "%s: symbols changed from %s to %s", where,
-				   json_text(their_symbols), json_text(our_symbols));
-}
-
-/* The branches of a union that are not null, and where null is (-1: not). */
-static List *
-union_branches(const SchemaSide *side, const SchemaType *type, int *null_at)
-{
-	List	   *branches = NIL;
-	json_t	   *json;
-	size_t		i;
-
-	*null_at = -1;
-	if (!json_is_array(type->json))
-		return list_make1(unconstify(SchemaType *, type));
-
-	json_array_foreach(type->json, i, json)
-	{
-		SchemaType *branch = palloc(sizeof(SchemaType));
-
-		*branch = resolve_type(side, json, type->namespace);
-		if (strcmp(branch->kind, "null") == 0)
-			*null_at = i;
-		else
-			branches = lappend(branches, branch);
-	}
-	return branches;
-}
-
-static void
-compare_unions(SchemaComparison *cmp, const char *where,
-			   const SchemaType *ours, const SchemaType *theirs)
-{
-	int			our_null;
-	int			their_null;
-	List	   *our_branches = union_branches(&cmp->ours, ours, &our_null);
-	List	   *their_branches = union_branches(&cmp->theirs, theirs,
-												&their_null);
-	ListCell   *our_cell;
-	ListCell   *their_cell;
-
-	if (list_length(our_branches) != list_length(their_branches))
-	{
-		difference(cmp, true, "%s: type changed from %s to %s", where,
-				   type_text(&cmp->theirs, theirs),
-				   type_text(&cmp->ours, ours));
-		return;
-	}
-
-	if (our_null >= 0 && their_null < 0)
-		difference(cmp, true, "%s: became nullable", where);
-	else if (our_null < 0 && their_null >= 0)
-		difference(cmp, true, "%s: became not nullable", where);
-	else if (our_null != their_null)
-		difference(cmp, true, "%s: null moved from place %d to %d of the union",
-				   where, their_null + 1, our_null + 1);
-	forboth(our_cell, our_branches, their_cell, their_branches)
-		compare_types(cmp, where, *(SchemaType *) lfirst(our_cell),
-					  *(SchemaType *) lfirst(their_cell));
-}
-
-/* The field of a name; *place is its index. */
-static json_t *
-find_field(const json_t *fields, const char *name, int *place)
-{
-	json_t	   *field;
-	size_t		i;
-
-	json_array_foreach(fields, i, field)
-	{
-		const char *other = string_property(field, "name");
-
-		if (other && strcmp(other, name) == 0)
-		{
-			*place = i;
-			return field;
-		}
-	}
-	return NULL;
-}
-
-/* A field that both records have. */
-static void
-compare_field(SchemaComparison *cmp, const char *where,
-			  const SchemaType *ours, json_t *our_field,
-			  const SchemaType *theirs, json_t *their_field)
-{
-	json_t	   *our_default = json_object_get(our_field, "default");
-	json_t	   *their_default = json_object_get(their_field, "default");
-
-	compare_types(cmp, where,
-				  resolve_type(&cmp->ours, json_object_get(our_field, "type"),
-							   ours->namespace),
-				  resolve_type(&cmp->theirs,
-							   json_object_get(their_field, "type"),
-							   theirs->namespace));
-	if (our_default != their_default &&
-		!json_equal(our_default, their_default))
-		difference(cmp, false, "%s: default changed from %s to %s", where,
-				   json_text(their_default), json_text(our_default));
-}
-
-static void
-compare_fields(SchemaComparison *cmp, const SchemaType *ours,
-			   const SchemaType *theirs)
-{
-	json_t	   *our_fields = json_object_get(ours->json, "fields");
-	json_t	   *their_fields = json_object_get(theirs->json, "fields");
-	const char *record = short_name(ours->name);
-	json_t	   *field;
-	json_t	   *other;
-	size_t		i;
-	int			place;
-	int			last_place = -1;
-	bool		moved = false;
-
-	json_array_foreach(our_fields, i, field)
-	{
-		const char *name = string_property(field, "name");
-		char	   *where;
-
-		if (name == NULL)
-			continue;
-		where = psprintf("field \"%s\" of \"%s\"", name, record);
-		other = find_field(their_fields, name, &place);
-		if (other == NULL)
-		{
-			difference(cmp, true, "%s: added%s", where,
-					   json_object_get(field, "default") ? "" :
-					   " without a default");
-			continue;
-		}
-		moved |= place < last_place;
-		last_place = place;
-		compare_field(cmp, where, ours, field, theirs, other);
-	}
-
-	json_array_foreach(their_fields, i, other)
-	{
-		const char *name = string_property(other, "name");
-
-		if (name && find_field(our_fields, name, &place) == NULL)
-			difference(cmp, true, "field \"%s\" of \"%s\": removed%s",
-					   name, record, json_object_get(other, "default") ? "" :
-					   ", it has no default");
-	}
-	if (moved)
-		difference(cmp, true, "fields of \"%s\": in another order", record);
-}
-
-static void
-compare_types(SchemaComparison *cmp, const char *where, SchemaType ours,
-			  SchemaType theirs)
-{
-	static const char *const element_properties[] = {"items", "values"};
-
-	check_stack_depth();
-	if (json_is_array(ours.json) || json_is_array(theirs.json))
-	{
-		compare_unions(cmp, where, &ours, &theirs);
-		return;
-	}
-	if (strcmp(ours.kind, theirs.kind) != 0)
-	{
-		difference(cmp, true, "%s: type changed from %s to %s", where,
-				   type_text(&cmp->theirs, &theirs),
-				   type_text(&cmp->ours, &ours));
-		return;
-	}
-	if (ours.name && theirs.name && strcmp(ours.name, theirs.name) != 0)
-		difference(cmp, true, "%s: %s is now named %s instead of %s", where,
-				   ours.kind, ours.name, theirs.name);
-
-	if (strcmp(ours.kind, "record") == 0)
-	{
-		/* Named again, as the envelope's after; or contains itself. */
-		if (list_member_ptr(cmp->seen, ours.json))
-			return;
-		cmp->seen = lappend(cmp->seen, ours.json);
-		compare_fields(cmp, &ours, &theirs);
-		return;
-	}
-
-	compare_properties(cmp, where, &ours, &theirs);
-	if (strcmp(ours.kind, "enum") == 0)
-		compare_symbols(cmp, where, &ours, &theirs);
-	for (int i = 0; i < lengthof(element_properties); i++)
-	{
-		const char *name = element_properties[i];
-
-		if (json_object_get(ours.json, name))
-			compare_types(cmp, psprintf("%s of %s", name, where),
-						  resolve_type(&cmp->ours,
-									   json_object_get(ours.json, name),
-									   ours.namespace),
-						  resolve_type(&cmp->theirs,
-									   json_object_get(theirs.json, name),
-									   theirs.namespace));
-	}
-}
-
-/* Parse one side; its root is NULL if the text is not JSON. */
-static SchemaSide
-schema_side(const char *text)
-{
-	SchemaSide	side;
-	OwnedJson  *root = owned_json();
-	OwnedJson  *names = owned_json();
-
-	root->value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-
-	/*
-	 * Not json_object(): the server has a function of that name, which would
-	 * be called instead of the library's.
-	 */
-	names->value = json_pack("{}");
-	side.root = root->value;
-	side.names = names->value;
-	collect_names(&side, side.root, "");
-	return side;
-}
-
-/*
- * How our schema differs from a version that the registry answered with;
- * NULL if it does not.  Ignored are documentation, aliases, the order of
- * properties and whatever only other programs know.  *binding: bytes of ours
- * would be misread as that version's.  Palloc'd.
- */
-static char *
-schema_difference(const char *schema_text, const json_t *latest,
-				  bool *binding)
-{
-	SchemaComparison cmp = {0};
-
-	initStringInfo(&cmp.text);
-	cmp.ours = schema_side(schema_text);
-	cmp.theirs = schema_side(string_property(latest, "schema"));
-	if (cmp.ours.root == NULL)
-		elog(ERROR, "schema text is not JSON");
-	if (cmp.theirs.root == NULL)
-		difference(&cmp, true, "the version is not an Avro schema");
-	else
-		compare_types(&cmp, "the schema",
-					  resolve_type(&cmp.ours, cmp.ours.root, ""),
-					  resolve_type(&cmp.theirs, cmp.theirs.root, ""));
-
-	*binding = cmp.binding;
-	if (cmp.ndifferences == 0)
-		return NULL;
-	if (cmp.ndifferences > MAX_DIFFERENCES)
-		appendStringInfo(&cmp.text, "; and %d more",
-						 cmp.ndifferences - MAX_DIFFERENCES);
-	return foreign_text(cmp.text.data, MAX_DIFFERENCES * MAX_FOREIGN_TEXT);
 }

@@ -554,14 +554,14 @@ column_default(TupleDesc desc, AttrNumber attnum)
 
 static void
 fill_column(RelationMap *map, RelationEntry *entry, RelationColumn *column,
-			TupleDesc desc, AttrNumber attnum, bool is_key,
-			Bitmapset *identity)
+			TupleDesc desc, AttrNumber attnum, Bitmapset *identity)
 {
 	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
 	TypeOptions options = {
 		.unavailable_value_placeholder =
 		map->settings->unavailable_value_placeholder,
 		.field_name_adjustment = map->settings->field_name_adjustment_mode,
+		.array_dimensions = att->attndims,
 	};
 	AttrNumber	leaf_attnum = entry->to_root ?
 		entry->to_root->attnums[attnum - 1] : attnum;
@@ -607,7 +607,7 @@ fill_columns(RelationMap *map, RelationEntry *entry, Relation root,
 			continue;
 		index_of[attnum] = entry->ncolumns;
 		fill_column(map, entry, &entry->columns[entry->ncolumns++], desc,
-					attnum, list_member_int(key, attnum), identity);
+					attnum, identity);
 	}
 
 	entry->keys = palloc0((list_length(key) + 1) * sizeof(int));

@@ -51,7 +51,7 @@ PG_FUNCTION_INFO_V1(wal2kafka_stream_schema_for);
 static void apply_settings(ArrayType *names, ArrayType *values);
 static RelationEntry *find_entry(MemoryContext cxt, Settings *settings,
 								 Relation relation);
-static void refuse_relation(Relation relation) pg_attribute_noreturn();
+static void refuse_relation(Relation relation);
 static void put_schema(Datum *values, bool *nulls, int subject_column,
 					   SubjectStrategy strategy, const char *topic,
 					   const EventSchema *schema, bool is_key);
@@ -203,10 +203,11 @@ find_entry(MemoryContext cxt, Settings *settings, Relation relation)
 	}
 
 	refuse_relation(relation);
+	return NULL;				/* not reached */
 }
 
 /*
- * Say why a relation has no topic.
+ * Raise an error that says why a relation has no topic.
  */
 static void
 refuse_relation(Relation relation)

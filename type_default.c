@@ -20,9 +20,8 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/shortest_dec.h"
-#include "nodes/makefuncs.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -30,6 +29,9 @@
 
 #include "avro_schema.h"
 #include "type_default.h"
+
+/* A cast's arguments: value, type modifier, is it explicit. */
+#define MAX_CAST_ARGS	3
 
 /* ---------------------------------------------------------------------
  * JSON
@@ -328,46 +330,69 @@ default_is_function_call(Node *expr)
 	return IsA(expr, FuncExpr) || IsA(expr, SQLValueFunction);
 }
 
-/* Is there anything but constants and immutable built-in casts of them? */
+/*
+ * Evaluate constants and immutable built-in casts of them; false for anything
+ * else, and for null.  The planner's evaluation would do, but it holds
+ * references to caches while it calls a function, which an error would leak.
+ */
 static bool
-needs_more_than_casts(Node *node, void *context)
+evaluate_casts(Node *node, Datum *value)
 {
-	if (node == NULL || IsA(node, Const))
-		return false;
-	if (IsA(node, FuncExpr))
-	{
-		FuncExpr   *call = (FuncExpr *) node;
+	LOCAL_FCINFO(fcinfo, MAX_CAST_ARGS);
+	FuncExpr   *call;
+	FmgrInfo	flinfo;
+	ListCell   *lc;
+	int			nargs = 0;
 
-		if (!is_cast(call) || call->funcid >= FirstUnpinnedObjectId ||
-			func_volatile(call->funcid) != PROVOLATILE_IMMUTABLE)
-			return true;
+	check_stack_depth();
+
+	if (IsA(node, Const))
+	{
+		*value = castNode(Const, node)->constvalue;
+		return !castNode(Const, node)->constisnull;
 	}
-	else if (!IsA(node, RelabelType) && !IsA(node, CollateExpr) &&
-			 !IsA(node, List))
-		return true;
-	return expression_tree_walker(node, needs_more_than_casts, context);
+	if (IsA(node, RelabelType))
+		return evaluate_casts((Node *) castNode(RelabelType, node)->arg, value);
+	if (IsA(node, CollateExpr))
+		return evaluate_casts((Node *) castNode(CollateExpr, node)->arg, value);
+	if (!IsA(node, FuncExpr))
+		return false;
+
+	call = castNode(FuncExpr, node);
+	if (!is_cast(call) || list_length(call->args) > MAX_CAST_ARGS ||
+		call->funcid >= FirstUnpinnedObjectId ||
+		func_volatile(call->funcid) != PROVOLATILE_IMMUTABLE)
+		return false;
+
+	fmgr_info(call->funcid, &flinfo);
+	fmgr_info_set_expr(node, &flinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, list_length(call->args),
+							 call->inputcollid, NULL, NULL);
+	foreach(lc, call->args)
+	{
+		if (!evaluate_casts(lfirst(lc), &fcinfo->args[nargs].value))
+			return false;
+		fcinfo->args[nargs++].isnull = false;
+	}
+	*value = FunctionCallInvoke(fcinfo);
+	return !fcinfo->isnull;
 }
 
 /* Evaluate and encode; the caller catches what the values may raise. */
 static bool
-fold_and_encode(const TypeEncoder *encoder, Node *expr, AvroBuffer *buf)
+evaluate_and_encode(const TypeEncoder *encoder, Node *expr, AvroBuffer *buf)
 {
 	TypeEncoder copy = *encoder;
-	Const	   *constant;
+	Datum		value;
 
 	/* Schemas show a char(n)'s default as it was written, not padded. */
 	if (encoder->typid == BPCHAROID && IsA(expr, FuncExpr) &&
 		castNode(FuncExpr, expr)->funcid == F_BPCHAR_BPCHAR_INT4_BOOL)
 		expr = linitial(castNode(FuncExpr, expr)->args);
 
-	expr = eval_const_expressions(NULL, expr);
-	if (!IsA(expr, Const))
+	if (exprType(expr) != encoder->typid || !evaluate_casts(expr, &value))
 		return false;
-	constant = castNode(Const, expr);
-	if (constant->constisnull || constant->consttype != encoder->typid)
-		return false;
-
-	encoder->encode(&copy, constant->constvalue, buf);
+	encoder->encode(&copy, value, buf);
 	return true;
 }
 
@@ -379,19 +404,16 @@ default_encode_constant(const TypeEncoder *encoder, Node *expr,
 	MemoryContext scratch;
 	volatile bool done = false;
 
-	if (needs_more_than_casts(expr, NULL))
-		return false;
-
 	scratch = AllocSetContextCreate(caller, "wal2kafka column default",
 									ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(scratch);
 	PG_TRY();
 	{
-		done = fold_and_encode(encoder, expr, buf);
+		done = evaluate_and_encode(encoder, expr, buf);
 	}
 	PG_CATCH();
 	{
-		/* A wrong value; nothing that it holds has to be cleaned up. */
+		/* A wrong value; nothing that was held has to be cleaned up. */
 		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
 			PG_RE_THROW();
 		FlushErrorState();

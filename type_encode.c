@@ -69,7 +69,7 @@ detoast(Datum value)
 {
 	struct varlena *attr = (struct varlena *) DatumGetPointer(value);
 
-	if (!VARATT_IS_EXTENDED(attr) || VARATT_IS_SHORT(attr))
+	if (!VARATT_IS_COMPRESSED(attr) && !VARATT_IS_EXTERNAL(attr))
 		return attr;
 
 	/* Look before we leap: the error of palloc() would not say what it is. */

@@ -34,10 +34,10 @@
 #include "common/md5.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/cash.h"
 #include "utils/geo_decls.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/pg_locale.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -989,14 +989,20 @@ find_extension_mapping(Oid typid)
 }
 
 /*
- * The currency's fraction digits are those of lc_monetary, as for cash_out().
+ * The currency's fraction digits are those of lc_monetary, which the cast of
+ * an integer to money applies.  (pg_locale.h has them too, but wants ICU's
+ * headers.)
  */
 static int
 money_fraction_digits(void)
 {
-	int			digits = PGLC_localeconv()->frac_digits;
+	Cash		one = DatumGetCash(DirectFunctionCall1(int4_cash,
+													   Int32GetDatum(1)));
+	int			digits = 0;
 
-	return digits < 0 || digits > 10 ? 2 : digits;
+	for (; one > 1; one /= 10)
+		digits++;
+	return digits;
 }
 
 static void

@@ -856,7 +856,10 @@ AS $$
 		ON n.name = p.pubname::text
 $$;
 
-/* What is known of their keys; key: a primary key or another unique index. */
+/*
+ * What is known of their keys.  A table is keyed by its primary key, or by a
+ * unique index under which no two rows can ever be equal.
+ */
 CREATE FUNCTION wal2kafka._table_facts(publications text,
 	OUT relid oid, OUT name text, OUT unlogged boolean, OUT identity "char",
 	OUT identified boolean, OUT keyed boolean)
@@ -877,9 +880,14 @@ AS $$
 							 AND i.indimmediate)
 		END,
 		EXISTS (SELECT FROM pg_index AS i
-				WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid
-					AND i.indimmediate AND i.indpred IS NULL
-					AND i.indexprs IS NULL)
+				WHERE i.indrelid = c.oid AND (i.indisprimary
+					OR i.indisunique AND i.indisvalid AND i.indimmediate
+					AND i.indpred IS NULL AND i.indexprs IS NULL
+					AND (i.indnullsnotdistinct OR (
+						SELECT bool_and(a.attnotnull)
+						FROM generate_series(0, i.indnkeyatts - 1) AS k
+							JOIN pg_attribute AS a ON a.attrelid = c.oid
+							AND a.attnum = i.indkey[k]))))
 	FROM wal2kafka._selected(publications) AS t (oid)
 		JOIN pg_class AS c ON c.oid = t.oid
 		JOIN pg_namespace AS s ON s.oid = c.relnamespace
@@ -912,7 +920,7 @@ AS $$
 			   t.name)
 	FROM tables AS t WHERE NOT t.identified AND NOT t.unlogged
 	UNION ALL
-	SELECT 'warning', t.name, 'no primary key and no unique index: records have a null key, so the changes of a row are spread over the partitions and the topic cannot be compacted',
+	SELECT 'warning', t.name, 'no primary key, and no unique index that could take its place: records have a null key, so the changes of a row are spread over the partitions and the topic cannot be compacted',
 		'Add a primary key.'
 	FROM tables AS t WHERE NOT t.keyed AND NOT t.unlogged
 	UNION ALL

@@ -25,11 +25,12 @@
 
 #include <signal.h>
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
-#include "commands/dbcommands.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -39,13 +40,11 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "../compat.h"
 #include "launcher.h"
 #include "settings.h"
 #include "shared_state.h"
@@ -185,115 +184,126 @@ report_problem(Entry *entry, StreamState *stream, const Problem *problem)
 /* ---- before a start ---- */
 
 /*
- * Is the role there and fit?  Fills *role.
+ * The row of pg_database or pg_authid with this name; NULL if there is none.
+ * Without a database, and before any session was in one, the server has these
+ * tables and neither their indexes nor a catalog cache.
+ */
+static HeapTuple
+find_row(Oid catalog, AttrNumber column, const char *name)
+{
+	Relation	relation = table_open(catalog, AccessShareLock);
+	NameData	key_name;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	namestrcpy(&key_name, name);
+	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_NAMEEQ,
+				NameGetDatum(&key_name));
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 1, &key);
+	tuple = heap_copytuple(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return tuple;
+}
+
+static Form_pg_database
+find_database(const StreamState *stream)
+{
+	HeapTuple	tuple = find_row(DatabaseRelationId, Anum_pg_database_datname,
+								 NameStr(stream->database));
+
+	return tuple ? (Form_pg_database) GETSTRUCT(tuple) : NULL;
+}
+
+static Form_pg_authid
+find_role(const StreamState *stream)
+{
+	HeapTuple	tuple = find_row(AuthIdRelationId, Anum_pg_authid_rolname,
+								 NameStr(stream->role));
+
+	return tuple ? (Form_pg_authid) GETSTRUCT(tuple) : NULL;
+}
+
+static Problem
+problem_of(bool held, const char *message, const char *hint)
+{
+	Problem		problem = {held, message, hint};
+
+	return problem;
+}
+
+/*
+ * Is the role there and fit?
  */
 static Problem
-examine_role(const StreamState *stream, Oid database, Oid *role)
+examine_role(const StreamState *stream)
 {
 	const char *name = NameStr(stream->role);
-	HeapTuple	tuple;
-	Form_pg_authid form;
-	bool		login;
-	bool		replication;
+	Form_pg_authid role;
 
 	if (name[0] == '\0')
 	{
-		*role = BOOTSTRAP_SUPERUSERID;
-		if (!wal2kafka_settings.allow_superuser)
-			return (Problem)
-		{
-			true, "the stream names no role and would run as superuser",
-				"Write it as database/role, or set wal2kafka.allow_superuser = on."
-		};
-		return (Problem) {0};
+		if (wal2kafka_settings.allow_superuser)
+			return problem_of(false, NULL, NULL);
+		return problem_of(true,
+						  "the stream names no role and would run as superuser",
+						  "Write it as database/role, or set \"wal2kafka.allow_superuser\" to on.");
 	}
 
-	tuple = SearchSysCache1(AUTHNAME, PointerGetDatum(name));
-	if (!HeapTupleIsValid(tuple))
-		return (Problem)
-	{
-		false, psprintf("role \"%s\" does not exist", name),
-			psprintf("Create it with \"CREATE ROLE %s LOGIN REPLICATION\", or correct wal2kafka.streams.",
-					 quote_identifier(name))
-	};
-	form = (Form_pg_authid) GETSTRUCT(tuple);
-	*role = form->oid;
-	login = form->rolcanlogin;
-	replication = form->rolreplication || form->rolsuper;
-	ReleaseSysCache(tuple);
-
-	if (!login || !replication)
-		return (Problem)
-	{
-		false, psprintf("role \"%s\" lacks %s", name,
-						login ? "REPLICATION" : "LOGIN"),
-			psprintf("Use \"ALTER ROLE %s %s\".", quote_identifier(name),
-					 login ? "REPLICATION" : "LOGIN")
-	};
-	if (compat_database_aclcheck(database, *role,
-								 ACL_CONNECT) != ACLCHECK_OK)
-		return (Problem)
-	{
-		false, psprintf("role \"%s\" may not connect to database \"%s\"",
-						name, NameStr(stream->database)),
-			psprintf("Use \"GRANT CONNECT ON DATABASE %s TO %s\".",
-					 quote_identifier(NameStr(stream->database)),
-					 quote_identifier(name))
-	};
-	return (Problem) {0};
+	role = find_role(stream);
+	if (role == NULL)
+		return problem_of(false,
+						  psprintf("role \"%s\" does not exist", name),
+						  psprintf("Use \"CREATE ROLE %s LOGIN REPLICATION\", or correct \"wal2kafka.streams\".",
+								   quote_identifier(name)));
+	if (!role->rolcanlogin)
+		return problem_of(false,
+						  psprintf("role \"%s\" lacks LOGIN", name),
+						  psprintf("Use \"ALTER ROLE %s LOGIN\".",
+								   quote_identifier(name)));
+	if (!role->rolreplication && !role->rolsuper)
+		return problem_of(false,
+						  psprintf("role \"%s\" lacks REPLICATION", name),
+						  psprintf("Use \"ALTER ROLE %s REPLICATION\".",
+								   quote_identifier(name)));
+	return problem_of(false, NULL, NULL);
 }
 
 /*
  * Find the database, and what is wrong with it, the role or the settings.
+ * Rows of pg_db_role_setting are left to the worker, which can read them.
  * Needs a transaction.
  */
 static Problem
 examine_stream(const StreamState *stream, Oid *database)
 {
 	const char *name = NameStr(stream->database);
-	HeapTuple	tuple;
-	bool		allowed;
-	Oid			role;
+	Form_pg_database row = find_database(stream);
 	Problem		problem;
 	char	   *refused;
 
-	*database = get_database_oid(name, true);
-	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(*database));
-	if (!HeapTupleIsValid(tuple))
-		return (Problem)
-	{
-		false, psprintf("database \"%s\" does not exist", name),
-			"Correct wal2kafka.streams. If the database was renamed, its new name is a new stream."
-	};
-	allowed = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn;
-	ReleaseSysCache(tuple);
-	if (!allowed)
-		return (Problem)
-	{
-		false, psprintf("database \"%s\" does not accept connections", name),
-			psprintf("Use \"ALTER DATABASE %s ALLOW_CONNECTIONS true\", or correct wal2kafka.streams.",
-					 quote_identifier(name))
-	};
+	*database = row ? row->oid : InvalidOid;
+	if (row == NULL)
+		return problem_of(false,
+						  psprintf("database \"%s\" does not exist", name),
+						  "Correct \"wal2kafka.streams\". A database that was renamed is a new stream under its new name.");
+	if (!row->datallowconn)
+		return problem_of(false,
+						  psprintf("database \"%s\" does not accept connections",
+								   name),
+						  psprintf("Use \"ALTER DATABASE %s ALLOW_CONNECTIONS true\", or correct \"wal2kafka.streams\".",
+								   quote_identifier(name)));
 
-	problem = examine_role(stream, *database, &role);
+	problem = examine_role(stream);
 	if (problem.message != NULL)
 		return problem;
 
-	refused = settings_refused_in_catalog(*database, role);
-	if (refused != NULL)
-		return (Problem)
-	{
-		true, refused,
-			"Correct the setting with ALTER DATABASE or ALTER ROLE; the stream then starts by itself."
-	};
 	refused = settings_refused_in_files();
 	if (refused != NULL)
-		return (Problem)
-	{
-		true, refused,
-			"Correct the setting and reload the configuration; the stream then starts by itself."
-	};
-	return (Problem) {0};
+		return problem_of(true, refused,
+						  "Correct the setting and reload the configuration; the stream then starts by itself.");
+	return problem_of(false, NULL, NULL);
 }
 
 /*
@@ -303,14 +313,19 @@ examine_stream(const StreamState *stream, Oid *database)
 static uint64
 stream_digest(const StreamState *stream)
 {
-	Oid			database = get_database_oid(NameStr(stream->database), true);
-	Oid			role = BOOTSTRAP_SUPERUSERID;
+	Form_pg_database database = find_database(stream);
+	Form_pg_authid role = NULL;
 
 	if (NameStr(stream->role)[0] != '\0')
-		role = get_role_oid(NameStr(stream->role), true);
-	if (!OidIsValid(database) || !OidIsValid(role))
+	{
+		role = find_role(stream);
+		if (role == NULL)
+			return 0;
+	}
+	if (database == NULL)
 		return 0;
-	return settings_catalog_digest(database, role);
+	return settings_rows_digest(database->oid,
+								role ? role->oid : BOOTSTRAP_SUPERUSERID);
 }
 
 static void

@@ -189,4 +189,18 @@ extern PGDLLEXPORT char *settings_refused_in_catalog(Oid database, Oid role);
  */
 extern PGDLLEXPORT uint64 settings_catalog_digest(Oid database, Oid role);
 
+/*
+ * The same purpose for a process without a database: other settings count
+ * too, and the value is another one.  Needs a transaction.
+ */
+extern uint64 settings_rows_digest(Oid database, Oid role);
+
+/*
+ * What is wrong with a setting of ours that stands in "place", in the catalog
+ * or in a file; NULL: nothing.  Never quotes the value.  Palloc'd.
+ */
+#define SETTINGS_PREFIX		"wal2kafka."
+extern char *settings_refusal(const char *name, const char *text,
+							  const char *place, bool in_catalog);
+
 #endif							/* WAL2KAFKA_SETTINGS_H */

@@ -458,7 +458,7 @@ stream_default_slot_name(const char *stream_name, const char *database,
 		if (!((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') ||
 			  *p == '_'))
 		{
-			*p = '_';
+			*p = (*p >= 'A' && *p <= 'Z') ? pg_ascii_tolower(*p) : '_';
 			exact = false;
 		}
 

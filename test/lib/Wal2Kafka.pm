@@ -104,6 +104,7 @@ max_replication_slots = 8
 max_worker_processes = 16
 shared_preload_libraries = 'wal2kafka'
 log_min_messages = info
+log_statement = none
 log_line_prefix = '%m [%p] %b %q%a '
 fsync = off
 autovacuum = off

@@ -56,16 +56,10 @@ class Schemas:
     def of_fingerprint(self, fingerprint):
         if fingerprint not in self.by_fingerprint:
             for record in read_raw(self.args, [self.args.schemas_topic]):
-                key = record.key()
-                self.by_fingerprint.setdefault(key, self.reader(record.value().decode()))
-                # a key of eight bytes is the fingerprint itself; text is its
-                # hexadecimal form
-                if len(key) == 16:
-                    raw = bytes.fromhex(key.decode())
-                    self.by_fingerprint.setdefault(raw, self.by_fingerprint[key])
-                    self.by_fingerprint.setdefault(raw[::-1], self.by_fingerprint[key])
-                elif len(key) == 8:
-                    self.by_fingerprint.setdefault(key[::-1], self.by_fingerprint[key])
+                # the key is the fingerprint as a hexadecimal number; in front
+                # of a datum its bytes stand in little-endian order
+                number = bytes.fromhex(record.key().decode())[::-1]
+                self.by_fingerprint[number] = self.reader(record.value().decode())
         return self.by_fingerprint[fingerprint]
 
     def decode(self, data):

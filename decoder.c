@@ -1,0 +1,933 @@
+/*
+ * decoder.c
+ *		The output plugin, and the way into it for a snapshot: from a change
+ *		to events.
+ *
+ * The server calls us with the changes of one committed transaction after
+ * the other, in commit order.  Each becomes no event (not selected), one, or
+ * three: a changed key is a delete of the old one, its tombstone, and a create
+ * of the new one.  Events go to the process's sink or, where there is none,
+ * to the output of the decoding context.
+ *
+ * Memory.  What lasts is in the context of the decoding context; what an event
+ * needs, in a context that is reset when the event has been handed on.  Rows
+ * are not copied.
+ */
+#include "postgres.h"
+
+#include "access/attmap.h"
+#include "access/tupconvert.h"
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "nodes/value.h"
+#include "replication/logical.h"
+#include "replication/origin.h"
+#include "replication/output_plugin.h"
+#include "replication/reorderbuffer.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "decoder.h"
+#include "envelope.h"
+#include "event_serialize.h"
+
+/* The plugin's own option, beside those that are settings. */
+#define OPTION_FORMAT	"format"
+
+/* After so many changes that are not sent the receiver hears of progress. */
+#define PROGRESS_CHANGES	100
+
+#define HEADER_NEW_KEY	"__debezium.newkey"
+#define HEADER_OLD_KEY	"__debezium.oldkey"
+
+struct Decoder
+{
+	MemoryContext event_context;	/* reset after each event */
+	Settings   *settings;
+	int			skipped;		/* SKIP_* bits */
+	RelationMap *map;
+	Envelope   *envelope;
+
+	LogicalDecodingContext *output; /* where events are written; NULL: the
+									 * process's sink takes them */
+	bool		binary;			/* frames, not JSON */
+	int			silent_changes;
+	int			guc_nest_level; /* of the pinned settings; 0: none */
+
+	/* the transaction; valid is what begin() set */
+	EventTransaction txn;
+	RepOriginId origin_id;
+	XLogRecPtr	origin_lsn;
+	bool		begun;			/* an event was emitted */
+	bool		transactional;	/* now within one */
+	uint64		index;			/* of the next event */
+	XLogRecPtr	last_commit_lsn;	/* end of the last one with events */
+	TimestampTz time;			/* of the events: commit's, or snapshot's begin */
+
+	/* snapshots */
+	XLogRecPtr	consistent_point;
+
+	/* for error messages */
+	const RelationEntry *current;
+	EventKind	current_kind;
+};
+
+static void decoder_startup(LogicalDecodingContext *ctx,
+							OutputPluginOptions *options, bool is_init);
+static void decoder_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn);
+static void decoder_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+						   Relation relation, ReorderBufferChange *change);
+static void decoder_truncate(LogicalDecodingContext *ctx,
+							 ReorderBufferTXN *txn, int nrelations,
+							 Relation relations[],
+							 ReorderBufferChange *change);
+static void decoder_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+						   XLogRecPtr commit_lsn);
+static void decoder_message(LogicalDecodingContext *ctx,
+							ReorderBufferTXN *txn, XLogRecPtr message_lsn,
+							bool transactional, const char *prefix,
+							Size size, const char *message);
+static void decoder_shutdown(LogicalDecodingContext *ctx);
+
+void
+decoder_output_plugin_init(OutputPluginCallbacks *cb)
+{
+	cb->startup_cb = decoder_startup;
+	cb->begin_cb = decoder_begin;
+	cb->change_cb = decoder_change;
+	cb->truncate_cb = decoder_truncate;
+	cb->commit_cb = decoder_commit;
+	cb->message_cb = decoder_message;
+	cb->shutdown_cb = decoder_shutdown;
+}
+
+/* ---------------------------------------------------------------------
+ * Start and end
+ * --------------------------------------------------------------------- */
+
+/*
+ * What the text forms of types depend on.  They must not differ with the
+ * session that happens to decode.
+ *
+ * Within a transaction the session gets its own values back: at shutdown, or
+ * after an error when the (sub)transaction ends.  Returns the nest level for
+ * that.  Without a transaction the process is a walsender or a worker, and
+ * does nothing else; returns 0.
+ */
+static int
+pin_settings(void)
+{
+	static const char *const pinned[][2] = {
+		{"DateStyle", "ISO, YMD"},
+		{"IntervalStyle", "postgres"},
+		{"TimeZone", "UTC"},
+		{"extra_float_digits", "1"},
+		{"bytea_output", "hex"},
+		{"lc_monetary", "C"},
+		{"xmlbinary", "base64"},
+		{"search_path", "pg_catalog"},
+	};
+
+	int			nest_level = IsTransactionState() ? NewGUCNestLevel() : 0;
+
+	for (int i = 0; i < lengthof(pinned); i++)
+		(void) set_config_option(pinned[i][0], pinned[i][1], PGC_SUSET,
+								 PGC_S_SESSION,
+								 nest_level > 0 ?
+								 GUC_ACTION_SAVE : GUC_ACTION_SET,
+								 true, 0, false);
+	return nest_level;
+}
+
+/*
+ * format=json (the default) or avro.
+ */
+static bool
+parse_format(const char *value)
+{
+	if (pg_strcasecmp(value, "avro") == 0)
+		return true;
+	if (pg_strcasecmp(value, "json") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"",
+						OPTION_FORMAT, value),
+				 errhint("Available values: json, avro.")));
+	return false;
+}
+
+/*
+ * Settings of ours, over which the options go.
+ */
+static void
+apply_options(Decoder *decoder, List *options)
+{
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem    *option = lfirst(cell);
+		ListCell   *other;
+		const char *value;
+
+		if (option->arg == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" needs a value", option->defname)));
+		for (other = list_head(options); other != cell;
+			 other = lnext(options, other))
+			if (strcmp(((DefElem *) lfirst(other))->defname,
+					   option->defname) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_SYNTAX_ERROR),
+						 errmsg("option \"%s\" is given twice",
+								option->defname)));
+
+		value = strVal(option->arg);
+		if (strcmp(option->defname, OPTION_FORMAT) == 0)
+			decoder->binary = parse_format(value);
+		else
+			settings_apply_option(decoder->settings, option->defname, value);
+	}
+}
+
+/*
+ * What decoding and a snapshot have in common.  Allocated in
+ * CurrentMemoryContext, which is cxt.
+ */
+static void
+set_up(Decoder *decoder, MemoryContext cxt, const char *database_name)
+{
+	decoder->skipped =
+		settings_skipped_operations(decoder->settings->skipped_operations);
+	decoder->event_context = AllocSetContextCreate(cxt, "wal2kafka event",
+												   ALLOCSET_DEFAULT_SIZES);
+	decoder->map = relation_map_create(cxt, decoder->settings, database_name);
+	decoder->envelope = envelope_create(cxt, decoder->settings->topic_prefix,
+										database_name);
+}
+
+/*
+ * The database's name.  Reading it needs a transaction, which a walsender and
+ * a worker do not have here.
+ */
+static char *
+current_database_name(MemoryContext cxt)
+{
+	bool		own = !IsTransactionState();
+	char	   *result;
+
+	if (own)
+		StartTransactionCommand();
+	result = MemoryContextStrdup(cxt, get_database_name(MyDatabaseId));
+	if (own)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(cxt);
+	return result;
+}
+
+static void
+decoder_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options,
+				bool is_init)
+{
+	MemoryContext old = MemoryContextSwitchTo(ctx->context);
+	Decoder    *decoder = palloc0(sizeof(Decoder));
+
+	ctx->output_plugin_private = decoder;
+	decoder->settings = settings_copy(ctx->context);
+	apply_options(decoder, ctx->output_plugin_options);
+	decoder->output = event_sink == NULL ? ctx : NULL;
+	options->output_type = event_sink != NULL || decoder->binary ?
+		OUTPUT_PLUGIN_BINARY_OUTPUT : OUTPUT_PLUGIN_TEXTUAL_OUTPUT;
+
+	/* a slot that is being created decodes nothing yet */
+	if (!is_init)
+	{
+		decoder->guc_nest_level = pin_settings();
+		set_up(decoder, ctx->context, current_database_name(ctx->context));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+decoder_shutdown(LogicalDecodingContext *ctx)
+{
+	Decoder    *decoder = ctx->output_plugin_private;
+
+	/* everything else is in ctx->context */
+	if (decoder != NULL && decoder->guc_nest_level > 0)
+		AtEOXact_GUC(true, decoder->guc_nest_level);
+}
+
+/* ---------------------------------------------------------------------
+ * Emitting
+ * --------------------------------------------------------------------- */
+
+/*
+ * Say what was being encoded.  The server adds slot, callback and LSN.
+ */
+static void
+error_callback(void *arg)
+{
+	Decoder    *decoder = arg;
+	const RelationColumn *column = envelope_column(decoder->envelope);
+	const char *kind = event_kinds[decoder->current_kind].name;
+
+	if (decoder->current == NULL)
+		return;
+	if (column != NULL)
+		errcontext("column \"%s\" of table \"%s.%s\", %s",
+				   column->field.name, decoder->current->target.schema_name,
+				   decoder->current->target.table_name, kind);
+	else
+		errcontext("table \"%s.%s\", %s",
+				   decoder->current->target.schema_name,
+				   decoder->current->target.table_name, kind);
+}
+
+/*
+ * The first event of a transaction follows.
+ */
+static void
+begin_events(Decoder *decoder)
+{
+	EnvelopeTransaction transaction = {
+		.xid = decoder->txn.xid,
+		.time = decoder->txn.commit_time,
+		.last_commit_lsn = decoder->last_commit_lsn,
+		.origin_lsn = decoder->origin_lsn,
+	};
+	char	   *origin;
+
+	if (decoder->origin_id != InvalidRepOriginId &&
+		replorigin_by_oid(decoder->origin_id, true, &origin))
+		transaction.origin = origin;
+	envelope_begin(decoder->envelope, &transaction);
+	if (decoder->output == NULL)
+		event_sink->begin(event_sink, &decoder->txn);
+	decoder->begun = true;
+}
+
+/*
+ * Hand on an event.  The caller sets kind, target, lsn, key, value, headers.
+ */
+static void
+emit(Decoder *decoder, Event *event)
+{
+	LogicalDecodingContext *ctx = decoder->output;
+
+	event->txn = decoder->transactional ? &decoder->txn : NULL;
+	event->index = decoder->index++;
+	event->time = decoder->time;
+	decoder->silent_changes = 0;
+
+	if (ctx == NULL)
+	{
+		event_sink->emit(event_sink, event);
+		return;
+	}
+	OutputPluginPrepareWrite(ctx, true);
+	if (decoder->binary)
+		event_serialize_frame(ctx->out, event);
+	else
+		event_serialize_json(ctx->out, event);
+	OutputPluginWrite(ctx, true);
+}
+
+/*
+ * A header whose value is a key.
+ */
+static void
+add_key_header(Event *event, const char *name, EventBytes key)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	event_serialize_datum(&text, &event->target->key, key.data, key.len);
+	event->headers[event->nheaders].name = name;
+	event->headers[event->nheaders].value = text.data;
+	event->headers[event->nheaders].value_len = text.len;
+	event->nheaders++;
+}
+
+/*
+ * A delete's tombstone, with the same key and headers.
+ */
+static void
+emit_tombstone(Decoder *decoder, const Event *deletion)
+{
+	Event		event = *deletion;
+
+	if (!decoder->settings->tombstones_on_delete || event.key.data == NULL)
+		return;
+	event.kind = EVENT_TOMBSTONE;
+	event.value.data = NULL;
+	event.value.len = 0;
+	emit(decoder, &event);
+}
+
+/*
+ * A change came whose replica identity does not give what keys it.  False:
+ * it is to be left out.
+ */
+static bool
+identity_is_missing(Decoder *decoder, RelationEntry *entry)
+{
+	const char *schema = entry->target.schema_name;
+	const char *table = entry->target.table_name;
+	const char *kind = event_kinds[decoder->current_kind].name;
+
+	switch ((IdentityMissing) decoder->settings->replica_identity_missing)
+	{
+		case IDENTITY_MISSING_SKIP:
+			return false;
+		case IDENTITY_MISSING_WARN:
+			if (entry->warned_no_identity)
+				return true;
+			entry->warned_no_identity = true;
+			ereport(WARNING,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("%s on table \"%s.%s\" is sent with a null key, since its replica identity does not give one",
+							kind, schema, table),
+					 errhint("Give the table a primary key, or use ALTER TABLE ... REPLICA IDENTITY.")));
+			return true;
+		case IDENTITY_MISSING_FAIL:
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("%s on table \"%s.%s\" has no key, since its replica identity does not give one",
+							kind, schema, table),
+					 errhint("Give the table a primary key, use ALTER TABLE ... REPLICA IDENTITY, or set wal2kafka.replica_identity_missing to \"warn\" or \"skip\".")));
+	}
+	return true;
+}
+
+/*
+ * Encode the key, if the table has one.  False: it has, but not this row.
+ */
+static bool
+encode_key(Decoder *decoder, const RelationEntry *entry, EnvelopeKey which,
+		   TupleTableSlot *slot, EventBytes *key)
+{
+	if (entry->nkeys == 0)
+		return true;
+	return envelope_key(decoder->envelope, which, entry, slot, false, key);
+}
+
+static void
+emit_create(Decoder *decoder, RelationEntry *entry, Event *event,
+			TupleTableSlot *new_slot)
+{
+	event->kind = EVENT_CREATE;
+	if (!encode_key(decoder, entry, ENVELOPE_KEY_NEW, new_slot, &event->key))
+	{
+		/* an update that moved the row into the filter, and left the key */
+		event->no_identity = true;
+		if (!identity_is_missing(decoder, entry))
+			return;
+	}
+	event->value = envelope_value(decoder->envelope, event, entry, NULL,
+								  false, new_slot, NULL);
+	emit(decoder, event);
+}
+
+static void
+emit_delete(Decoder *decoder, RelationEntry *entry, Event *event,
+			TupleTableSlot *old_slot)
+{
+	event->kind = EVENT_DELETE;
+	if (old_slot == NULL || !entry->has_identity ||
+		!encode_key(decoder, entry, ENVELOPE_KEY_OLD, old_slot, &event->key))
+	{
+		event->no_identity = true;
+		if (!identity_is_missing(decoder, entry))
+			return;
+	}
+	event->value = envelope_value(decoder->envelope, event, entry, old_slot,
+								  !entry->identity_is_full, NULL, NULL);
+	emit(decoder, event);
+	emit_tombstone(decoder, event);
+}
+
+/*
+ * An update that changed the key: consumers that keep rows by key must drop
+ * the old one.
+ */
+static void
+emit_key_change(Decoder *decoder, RelationEntry *entry, const Event *update,
+				EventBytes old_key, TupleTableSlot *old_slot,
+				TupleTableSlot *new_slot)
+{
+	Event		deletion = *update;
+	Event		creation = *update;
+
+	deletion.kind = EVENT_DELETE;
+	deletion.key = old_key;
+	add_key_header(&deletion, HEADER_NEW_KEY, update->key);
+	creation.kind = EVENT_CREATE;
+	add_key_header(&creation, HEADER_OLD_KEY, old_key);
+
+	deletion.value = envelope_value(decoder->envelope, &deletion, entry,
+									old_slot, !entry->identity_is_full, NULL,
+									NULL);
+	emit(decoder, &deletion);
+	emit_tombstone(decoder, &deletion);
+	creation.value = envelope_value(decoder->envelope, &creation, entry, NULL,
+									false, new_slot, NULL);
+	emit(decoder, &creation);
+}
+
+static void
+emit_update(Decoder *decoder, RelationEntry *entry, Event *event,
+			TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+{
+	event->kind = EVENT_UPDATE;
+	if (!entry->has_old ||
+		!encode_key(decoder, entry, ENVELOPE_KEY_NEW, new_slot, &event->key))
+	{
+		event->no_identity = true;
+		if (!identity_is_missing(decoder, entry))
+			return;
+	}
+	else if (old_slot != NULL && entry->nkeys > 0 && entry->has_identity)
+	{
+		EventBytes	old_key = {0};
+
+		/* what counts is whether the records' keys differ */
+		if (encode_key(decoder, entry, ENVELOPE_KEY_OLD, old_slot, &old_key) &&
+			(old_key.len != event->key.len ||
+			 memcmp(old_key.data, event->key.data, old_key.len) != 0))
+		{
+			emit_key_change(decoder, entry, event, old_key, old_slot,
+							new_slot);
+			return;
+		}
+	}
+	event->value = envelope_value(decoder->envelope, event, entry, old_slot,
+								  !entry->identity_is_full, new_slot, NULL);
+	emit(decoder, event);
+}
+
+/* ---------------------------------------------------------------------
+ * Changes
+ * --------------------------------------------------------------------- */
+
+static void
+decoder_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+{
+	Decoder    *decoder = ctx->output_plugin_private;
+
+	decoder->txn.xid = txn->xid;
+	decoder->txn.first_lsn = txn->first_lsn;
+	decoder->txn.commit_lsn = txn->final_lsn;
+	decoder->txn.end_lsn = txn->end_lsn;
+	decoder->txn.commit_time = txn->xact_time.commit_time;
+	decoder->origin_id = txn->origin_id;
+	decoder->origin_lsn = txn->origin_lsn;
+	decoder->time = txn->xact_time.commit_time;
+	decoder->index = 0;
+	decoder->begun = false;
+	decoder->transactional = true;
+}
+
+static void
+decoder_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+			   XLogRecPtr commit_lsn)
+{
+	Decoder    *decoder = ctx->output_plugin_private;
+
+	if (decoder->begun)
+	{
+		decoder->last_commit_lsn = txn->end_lsn;
+		if (decoder->output == NULL)
+			event_sink->commit(event_sink, &decoder->txn);
+	}
+	if (decoder->output != NULL)
+		OutputPluginUpdateProgress(ctx, !decoder->begun);
+	decoder->transactional = false;
+}
+
+/*
+ * A change is not sent.  During a long transaction of such changes a receiver
+ * would think us dead.
+ */
+static void
+pass_over(Decoder *decoder)
+{
+	if (decoder->output == NULL ||
+		++decoder->silent_changes < PROGRESS_CHANGES)
+		return;
+	OutputPluginUpdateProgress(decoder->output, false);
+	decoder->silent_changes = 0;
+}
+
+/*
+ * Is an operation on the relation sent?  kind is what the log says; a row
+ * filter may yet make an update something else.
+ */
+static bool
+operation_selected(const Decoder *decoder, const RelationEntry *entry,
+				   EventKind kind)
+{
+	if (!entry->selected)
+		return false;
+	switch (kind)
+	{
+		case EVENT_CREATE:
+			return entry->rules.insert && !(decoder->skipped & SKIP_CREATE);
+		case EVENT_UPDATE:
+			return entry->rules.update &&
+				(entry->rules.filter[1] != NULL ||
+				 !(decoder->skipped & SKIP_UPDATE));
+		case EVENT_DELETE:
+			return entry->rules.delete && !(decoder->skipped & SKIP_DELETE);
+		case EVENT_TRUNCATE:
+			return entry->rules.truncate &&
+				!(decoder->skipped & SKIP_TRUNCATE);
+		case EVENT_READ:
+		case EVENT_MESSAGE:
+		case EVENT_TOMBSTONE:
+			break;
+	}
+	return true;
+}
+
+static EventKind
+kind_of_change(const ReorderBufferChange *change)
+{
+	switch (change->action)
+	{
+		case REORDER_BUFFER_CHANGE_INSERT:
+			return EVENT_CREATE;
+		case REORDER_BUFFER_CHANGE_UPDATE:
+			return EVENT_UPDATE;
+		case REORDER_BUFFER_CHANGE_DELETE:
+			return EVENT_DELETE;
+		default:
+			elog(ERROR, "unexpected kind of change: %d", (int) change->action);
+	}
+}
+
+/*
+ * The row as one of the topic's relation, all attributes deformed.
+ */
+static TupleTableSlot *
+store_row(const RelationEntry *entry, HeapTuple tuple, TupleTableSlot *slot,
+		  TupleTableSlot *root_slot)
+{
+	ExecStoreHeapTuple(tuple, slot, false);
+	if (entry->to_root != NULL)
+		slot = execute_attr_map_slot(entry->to_root, slot, root_slot);
+	slot_getallattrs(slot);
+	return slot;
+}
+
+/*
+ * Values that an update did not change are not in the new row if they are
+ * TOASTed, but the old row may have them.
+ */
+static void
+take_unchanged(TupleTableSlot *new_slot, const TupleTableSlot *old_slot)
+{
+	TupleDesc	desc = new_slot->tts_tupleDescriptor;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescAttr(desc, i)->attlen != -1 ||
+			new_slot->tts_isnull[i] || old_slot->tts_isnull[i])
+			continue;
+		if (VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(new_slot->tts_values[i])) &&
+			!VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(old_slot->tts_values[i])))
+			new_slot->tts_values[i] = old_slot->tts_values[i];
+	}
+}
+
+/*
+ * The events of one change.
+ */
+static void
+emit_change(Decoder *decoder, RelationEntry *entry, EventKind kind,
+			ReorderBufferChange *change)
+{
+	HeapTuple	old_tuple = compat_change_tuple(change->data.tp.oldtuple);
+	HeapTuple	new_tuple = compat_change_tuple(change->data.tp.newtuple);
+	TupleTableSlot *old_slot = NULL;
+	TupleTableSlot *new_slot = NULL;
+	Event		event = {0};
+
+	if (old_tuple != NULL)
+		old_slot = store_row(entry, old_tuple, entry->old_slot,
+							 entry->old_root_slot);
+	if (new_tuple != NULL)
+		new_slot = store_row(entry, new_tuple, entry->new_slot,
+							 entry->new_root_slot);
+	if (old_slot != NULL && new_slot != NULL && HeapTupleHasExternal(new_tuple))
+		take_unchanged(new_slot, old_slot);
+
+	switch (publication_filter(&entry->rules, kind, old_slot, new_slot))
+	{
+		case FILTER_SKIP:
+			return;
+		case FILTER_AS_IS:
+			break;
+		case FILTER_AS_INSERT:
+			kind = EVENT_CREATE;
+			if (decoder->skipped & SKIP_CREATE)
+				return;
+			break;
+		case FILTER_AS_DELETE:
+			kind = EVENT_DELETE;
+			if (decoder->skipped & SKIP_DELETE)
+				return;
+			break;
+	}
+	if (kind == EVENT_UPDATE && (decoder->skipped & SKIP_UPDATE))
+		return;
+
+	if (!decoder->begun)
+		begin_events(decoder);
+	event.target = &entry->target;
+	event.lsn = change->lsn;
+	decoder->current_kind = kind;
+	if (kind == EVENT_CREATE)
+		emit_create(decoder, entry, &event, new_slot);
+	else if (kind == EVENT_UPDATE)
+		emit_update(decoder, entry, &event, old_slot, new_slot);
+	else
+		emit_delete(decoder, entry, &event, old_slot);
+}
+
+static void
+decoder_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+			   Relation relation, ReorderBufferChange *change)
+{
+	Decoder    *decoder = ctx->output_plugin_private;
+	RelationEntry *entry = relation_map_get(decoder->map, relation);
+	EventKind	kind = kind_of_change(change);
+	ErrorContextCallback callback;
+	MemoryContext old;
+
+	if (!operation_selected(decoder, entry, kind))
+	{
+		pass_over(decoder);
+		return;
+	}
+
+	decoder->current = entry;
+	decoder->current_kind = kind;
+	callback.callback = error_callback;
+	callback.arg = decoder;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	old = MemoryContextSwitchTo(decoder->event_context);
+
+	emit_change(decoder, entry, kind, change);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(decoder->event_context);
+	error_context_stack = callback.previous;
+	decoder->current = NULL;
+}
+
+/*
+ * A partition was emptied whose rows were sent as its root's, which has no
+ * event for that.
+ */
+static void
+warn_of_partition(RelationEntry *entry, Relation relation)
+{
+	if (entry->warned_truncate)
+		return;
+	entry->warned_truncate = true;
+	ereport(WARNING,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("truncation of partition \"%s\" is not sent, since it is published as \"%s.%s\"",
+					RelationGetRelationName(relation),
+					entry->target.schema_name, entry->target.table_name)));
+}
+
+/*
+ * Is the relation that this one is published as truncated with it?
+ */
+static bool
+root_truncated(const RelationEntry *entry, int nrelations,
+			   Relation relations[])
+{
+	for (int i = 0; i < nrelations; i++)
+		if (RelationGetRelid(relations[i]) == entry->publish_as)
+			return true;
+	return false;
+}
+
+static void
+decoder_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+				 int nrelations, Relation relations[],
+				 ReorderBufferChange *change)
+{
+	Decoder    *decoder = ctx->output_plugin_private;
+	MemoryContext old = MemoryContextSwitchTo(decoder->event_context);
+
+	for (int i = 0; i < nrelations; i++)
+	{
+		RelationEntry *entry = relation_map_get(decoder->map, relations[i]);
+		Event		event = {.kind = EVENT_TRUNCATE};
+
+		if (!operation_selected(decoder, entry, EVENT_TRUNCATE))
+		{
+			pass_over(decoder);
+			continue;
+		}
+		if (entry->publish_as != entry->relid)
+		{
+			if (!root_truncated(entry, nrelations, relations))
+				warn_of_partition(entry, relations[i]);
+			continue;
+		}
+
+		if (!decoder->begun)
+			begin_events(decoder);
+		event.target = &entry->target;
+		event.lsn = change->lsn;
+		event.value = envelope_value(decoder->envelope, &event, entry, NULL,
+									 false, NULL, NULL);
+		emit(decoder, &event);
+		MemoryContextReset(decoder->event_context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(decoder->event_context);
+}
+
+static void
+decoder_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+				XLogRecPtr message_lsn, bool transactional,
+				const char *prefix, Size size, const char *message)
+{
+	Decoder    *decoder = ctx->output_plugin_private;
+	Event		event = {.kind = EVENT_MESSAGE};
+	MemoryContext old = MemoryContextSwitchTo(decoder->event_context);
+
+	decoder->transactional = transactional;
+	if (!transactional)
+	{
+		/* it belongs to nobody, and comes when it is read */
+		EnvelopeTransaction nobody = {
+			.time = GetCurrentTimestamp(),
+			.last_commit_lsn = decoder->last_commit_lsn,
+		};
+
+		decoder->time = nobody.time;
+		decoder->index = 0;
+		envelope_begin(decoder->envelope, &nobody);
+	}
+	else if (!decoder->begun)
+		begin_events(decoder);
+
+	event.target = relation_map_message_target(decoder->map);
+	event.lsn = message_lsn;
+	envelope_message(decoder->envelope, &event, prefix, message, size);
+	emit(decoder, &event);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(decoder->event_context);
+}
+
+/* ---------------------------------------------------------------------
+ * Snapshot
+ * --------------------------------------------------------------------- */
+
+Decoder *
+decoder_create_for_snapshot(MemoryContext cxt, const Settings *settings,
+							TransactionId xid, XLogRecPtr consistent_point,
+							TimestampTz begin_time)
+{
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	Decoder    *decoder = palloc0(sizeof(Decoder));
+	EnvelopeTransaction transaction = {
+		.xid = xid,
+		.time = begin_time,
+	};
+
+	decoder->settings = palloc(sizeof(Settings));
+	*decoder->settings = *settings;
+	decoder->consistent_point = consistent_point;
+	decoder->time = begin_time;
+	decoder->guc_nest_level = pin_settings();
+	set_up(decoder, cxt, get_database_name(MyDatabaseId));
+	envelope_begin(decoder->envelope, &transaction);
+	MemoryContextSwitchTo(old);
+	return decoder;
+}
+
+RelationMap *
+decoder_relation_map(Decoder *decoder)
+{
+	return decoder->map;
+}
+
+/*
+ * The row as one of the topic's relation, if it is selected; else NULL.
+ */
+static TupleTableSlot *
+select_row(RelationEntry *entry, TupleTableSlot *slot)
+{
+	if (!entry->selected)
+		return NULL;
+	if (entry->to_root != NULL)
+		slot = execute_attr_map_slot(entry->to_root, slot,
+									 entry->new_root_slot);
+	slot_getallattrs(slot);
+	if (publication_filter(&entry->rules, EVENT_READ, NULL, slot) ==
+		FILTER_SKIP)
+		return NULL;
+	return slot;
+}
+
+bool
+decoder_row_passes(Decoder *decoder, Relation relation, TupleTableSlot *slot)
+{
+	return select_row(relation_map_get(decoder->map, relation), slot) != NULL;
+}
+
+bool
+decoder_emit_row(Decoder *decoder, Relation relation, TupleTableSlot *slot,
+				 const char *marker)
+{
+	RelationEntry *entry = relation_map_get(decoder->map, relation);
+	Event		event = {.kind = EVENT_READ};
+	ErrorContextCallback callback;
+	MemoryContext old;
+
+	slot = select_row(entry, slot);
+	if (slot == NULL)
+		return false;
+
+	decoder->current = entry;
+	decoder->current_kind = EVENT_READ;
+	callback.callback = error_callback;
+	callback.arg = decoder;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	old = MemoryContextSwitchTo(decoder->event_context);
+
+	event.target = &entry->target;
+	event.lsn = decoder->consistent_point;
+	if (entry->nkeys > 0)
+		(void) envelope_key(decoder->envelope, ENVELOPE_KEY_NEW, entry, slot,
+							true, &event.key);
+	event.value = envelope_value(decoder->envelope, &event, entry, NULL,
+								 false, slot, marker);
+	emit(decoder, &event);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(decoder->event_context);
+	error_context_stack = callback.previous;
+	decoder->current = NULL;
+	return true;
+}
