@@ -36,6 +36,20 @@ EXTENSION = wal2kafka
 DATA = wal2kafka--1.0.sql
 PGFILEDESC = "wal2kafka - decoder, encoder and Kafka worker"
 
+# One question a file; setup comes first.  They need a server of their own,
+# with wal_level = logical.
+REGRESS = setup insert update delete identity keyless pk_change toast \
+	truncate messages partition generated dropped_columns subxact rollback \
+	ddl rewrite spill publication_tables publication_schema row_filter \
+	column_list publication_missing options skipped slot_permissions views functions
+REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=./logical.conf
+ISOLATION = concurrent_ddl_dml subxact_without_top \
+	publication_change_concurrent long_transaction
+ISOLATION_OPTS = --temp-instance=./tmp_check_iso \
+	--temp-config=./logical.conf
+NO_LOCALE = 1
+ENCODING = UTF8
+
 PG_CONFIG ?= pg_config
 PKG_CONFIG ?= pkg-config
 STREAM_PACKAGES = rdkafka avro-c libcurl jansson

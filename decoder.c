@@ -66,6 +66,7 @@ struct Decoder
 	EventTransaction txn;
 	RepOriginId origin_id;
 	XLogRecPtr	origin_lsn;
+	bool		rendered;		/* the envelope knows of it */
 	bool		begun;			/* an event was emitted */
 	bool		transactional;	/* now within one */
 	uint64		index;			/* of the next event */
@@ -294,10 +295,10 @@ error_callback(void *arg)
 }
 
 /*
- * The first event of a transaction follows.
+ * A change of the transaction is about to be encoded.
  */
 static void
-begin_events(Decoder *decoder)
+render_transaction(Decoder *decoder)
 {
 	EnvelopeTransaction transaction = {
 		.xid = decoder->txn.xid,
@@ -307,13 +308,13 @@ begin_events(Decoder *decoder)
 	};
 	char	   *origin;
 
+	if (decoder->rendered)
+		return;
 	if (decoder->origin_id != InvalidRepOriginId &&
 		replorigin_by_oid(decoder->origin_id, true, &origin))
 		transaction.origin = origin;
 	envelope_begin(decoder->envelope, &transaction);
-	if (decoder->output == NULL)
-		event_sink->begin(event_sink, &decoder->txn);
-	decoder->begun = true;
+	decoder->rendered = true;
 }
 
 /*
@@ -329,6 +330,12 @@ emit(Decoder *decoder, Event *event)
 	event->time = decoder->time;
 	decoder->silent_changes = 0;
 
+	if (decoder->transactional && !decoder->begun)
+	{
+		decoder->begun = true;
+		if (ctx == NULL)
+			event_sink->begin(event_sink, &decoder->txn);
+	}
 	if (ctx == NULL)
 	{
 		event_sink->emit(event_sink, event);
@@ -533,6 +540,7 @@ decoder_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 	decoder->origin_lsn = txn->origin_lsn;
 	decoder->time = txn->xact_time.commit_time;
 	decoder->index = 0;
+	decoder->rendered = false;
 	decoder->begun = false;
 	decoder->transactional = true;
 }
@@ -691,8 +699,7 @@ emit_change(Decoder *decoder, RelationEntry *entry, EventKind kind,
 	if (kind == EVENT_UPDATE && (decoder->skipped & SKIP_UPDATE))
 		return;
 
-	if (!decoder->begun)
-		begin_events(decoder);
+	render_transaction(decoder);
 	event.target = &entry->target;
 	event.lsn = change->lsn;
 	decoder->current_kind = kind;
@@ -791,8 +798,7 @@ decoder_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 			continue;
 		}
 
-		if (!decoder->begun)
-			begin_events(decoder);
+		render_transaction(decoder);
 		event.target = &entry->target;
 		event.lsn = change->lsn;
 		event.value = envelope_value(decoder->envelope, &event, entry, NULL,
@@ -826,8 +832,8 @@ decoder_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		decoder->index = 0;
 		envelope_begin(decoder->envelope, &nobody);
 	}
-	else if (!decoder->begun)
-		begin_events(decoder);
+	else
+		render_transaction(decoder);
 
 	event.target = relation_map_message_target(decoder->map);
 	event.lsn = message_lsn;

@@ -316,7 +316,8 @@ watch_broker(Delivery *delivery)
 	if (away)
 	{
 		ereport(LOG,
-				(errmsg("stream \"%s\" is waiting for a Kafka broker",
+				(errhidecontext(true),
+				 errmsg("stream \"%s\" is waiting for a Kafka broker",
 						delivery->stream->name),
 				 reason ? errdetail("%s", reason) : 0,
 				 errhint("Nothing is lost: changes wait in the WAL. Check wal2kafka.bootstrap_servers and the broker.")));
@@ -328,7 +329,8 @@ watch_broker(Delivery *delivery)
 	else
 	{
 		ereport(LOG,
-				(errmsg("stream \"%s\" has a Kafka broker again",
+				(errhidecontext(true),
+				 errmsg("stream \"%s\" has a Kafka broker again",
 						delivery->stream->name)));
 		stream_set_waiting(delivery->stream, STREAM_WAIT_NOTHING);
 	}
@@ -505,7 +507,8 @@ on_registry_wait(void *arg, RegistryProblem problem, const char *reason)
 	if (away && !delivery->registry_away)
 	{
 		ereport(LOG,
-				(errmsg("stream \"%s\" is waiting for the schema registry",
+				(errhidecontext(true),
+				 errmsg("stream \"%s\" is waiting for the schema registry",
 						delivery->stream->name),
 				 reason ? errdetail("%s", reason) : 0,
 				 errhint("Nothing is lost: changes wait in the WAL. Check wal2kafka.schema_registry_url and the registry.")));
@@ -515,7 +518,8 @@ on_registry_wait(void *arg, RegistryProblem problem, const char *reason)
 	}
 	else if (!away && delivery->registry_away)
 		ereport(LOG,
-				(errmsg("stream \"%s\" has the schema registry again",
+				(errhidecontext(true),
+				 errmsg("stream \"%s\" has the schema registry again",
 						delivery->stream->name)));
 	delivery->registry_away = away;
 	delivery_publish(delivery);

@@ -265,7 +265,7 @@ put_value(AvroBuffer *buf, const Event *event, const RelationEntry *entry,
 	{
 		struct varlena *pointer = (struct varlena *) DatumGetPointer(value);
 
-		if (VARATT_IS_EXTENDED(pointer) && !VARATT_IS_SHORT(pointer))
+		if (VARATT_IS_EXTERNAL(pointer) || VARATT_IS_COMPRESSED(pointer))
 		{
 			size_t		size;
 

@@ -178,7 +178,8 @@ hold(StreamWait waiting_for, const char *message, const char *detail,
 	 const char *hint)
 {
 	ereport(LOG,
-			(errmsg("stream \"%s\" is held: %s", worker.stream->name, message),
+			(errhidecontext(true),
+			 errmsg("stream \"%s\" is held: %s", worker.stream->name, message),
 			 detail ? errdetail("%s", detail) : 0,
 			 hint ? errhint("%s", hint) : 0));
 	stream_set_error(worker.stream, message, detail, hint);
@@ -318,16 +319,14 @@ check_paused(void)
 
 	if (!paused && settings->paused_until[0] != '\0')
 	{
-		until = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-														CStringGetDatum(settings->paused_until),
-														ObjectIdGetDatum(InvalidOid),
-														Int32GetDatum(-1)));
+		until = settings_paused_until(settings->paused_until);
 		paused = until > GetCurrentTimestamp();
 	}
 	if (paused)
 	{
 		ereport(LOG,
-				(errmsg("stream \"%s\" is paused", worker.stream->name)));
+				(errhidecontext(true),
+				 errmsg("stream \"%s\" is paused", worker.stream->name)));
 		stream_set_status(worker.stream, STREAM_PAUSED);
 		SpinLockAcquire(&worker.stream->mutex);
 		worker.stream->retry_at = until;
@@ -346,7 +345,8 @@ restart(const char *why)
 	TimestampTz began = GetCurrentTimestamp();
 
 	ereport(LOG,
-			(errmsg("stream \"%s\" starts anew: %s", worker.stream->name,
+			(errhidecontext(true),
+			 errmsg("stream \"%s\" starts anew: %s", worker.stream->name,
 					why)));
 	while (!delivery_idle(worker.delivery) &&
 		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(),
@@ -866,7 +866,8 @@ start_decoding(void)
 	/* entries of the present must not serve the past */
 	InvalidateSystemCaches();
 	ereport(LOG,
-			(errmsg("stream \"%s\" streams from %X/%X", worker.stream->name,
+			(errhidecontext(true),
+			 errmsg("stream \"%s\" streams from %X/%X", worker.stream->name,
 					LSN_FORMAT_ARGS(worker.confirmed))));
 	stream_set_status(worker.stream, STREAM_STREAMING);
 	pgstat_report_activity(STATE_RUNNING, "streaming to Kafka");
@@ -884,8 +885,13 @@ decode_available(MemoryContext loop_context)
 	for (;;)
 	{
 		char	   *error = NULL;
+		XLogRecord *record;
 
-		if (XLogReadRecord(reader, &error) == NULL)
+		/* the reader keeps what it allocates from one record to the next */
+		MemoryContextSwitchTo(worker.ctx->context);
+		record = XLogReadRecord(reader, &error);
+		MemoryContextSwitchTo(loop_context);
+		if (record == NULL)
 		{
 			if (error != NULL)
 				ereport(ERROR,

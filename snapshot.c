@@ -234,7 +234,8 @@ read_tables(SnapshotRun *run, const Settings *settings)
 	SpinLockRelease(&run->stream->mutex);
 	stream_set_status(run->stream, STREAM_SNAPSHOT);
 	ereport(LOG,
-			(errmsg("stream \"%s\" begins its snapshot at %X/%X",
+			(errhidecontext(true),
+			 errmsg("stream \"%s\" begins its snapshot at %X/%X",
 					run->stream->name,
 					LSN_FORMAT_ARGS(run->consistent_point)),
 			 errdetail("It reads %d tables.", list_length(relids))));
@@ -253,7 +254,8 @@ read_tables(SnapshotRun *run, const Settings *settings)
 	}
 	delivery_publish(run->delivery);
 	ereport(LOG,
-			(errmsg("stream \"%s\" completed its snapshot",
+			(errhidecontext(true),
+			 errmsg("stream \"%s\" completed its snapshot",
 					run->stream->name),
 			 errdetail("It sent " UINT64_FORMAT " rows in %.3f s.",
 					   run->stream->snapshot_rows,
@@ -291,7 +293,8 @@ snapshot_start_stream(Delivery *delivery, StreamState *stream,
 	ReplicationSlotRelease();
 	CommitTransactionCommand();
 	ereport(LOG,
-			(errmsg("stream \"%s\" starts at %X/%X with slot \"%s\"",
+			(errhidecontext(true),
+			 errmsg("stream \"%s\" starts at %X/%X with slot \"%s\"",
 					stream->name, LSN_FORMAT_ARGS(run.consistent_point),
 					slot_name)));
 }

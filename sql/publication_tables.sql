@@ -1,0 +1,45 @@
+-- Publications of tables, and the operations that they name.
+CREATE TABLE a (id int PRIMARY KEY);
+CREATE TABLE b (id int PRIMARY KEY, x int);
+CREATE TABLE c (id int PRIMARY KEY);
+CREATE PUBLICATION inserts_a FOR TABLE a WITH (publish = 'insert');
+CREATE PUBLICATION deletes_ab FOR TABLE a, b WITH (publish = 'delete, truncate');
+CREATE PUBLICATION everything FOR ALL TABLES;
+CREATE PUBLICATION "Odd, name";
+CREATE FUNCTION work() RETURNS void LANGUAGE sql AS $$
+INSERT INTO a VALUES (1); INSERT INTO b VALUES (1, 0); INSERT INTO c VALUES (1);
+UPDATE b SET x = 1;
+DELETE FROM a; DELETE FROM b; DELETE FROM c;
+TRUNCATE a, b, c;
+$$;
+SELECT create_slot();
+SELECT work();
+SELECT * FROM changes('publication_name', 'inserts_a');
+SELECT work();
+SELECT * FROM changes('publication_name', 'inserts_a,deletes_ab', 'skipped_operations', 'none');
+SELECT work();
+SELECT * FROM changes('publication_name', 'everything');
+SELECT work();
+SELECT * FROM changes('publication_name', '"Odd, name"');
+-- it takes effect at its place
+INSERT INTO c VALUES (1);
+ALTER PUBLICATION inserts_a ADD TABLE c;
+INSERT INTO c VALUES (2);
+BEGIN;
+INSERT INTO c VALUES (3);
+ALTER PUBLICATION inserts_a DROP TABLE c;
+INSERT INTO c VALUES (4);
+COMMIT;
+INSERT INTO c VALUES (5);
+ALTER PUBLICATION inserts_a SET TABLE b;
+INSERT INTO a VALUES (5);
+INSERT INTO b VALUES (5);
+DELETE FROM b;
+ALTER PUBLICATION inserts_a SET (publish = 'delete');
+INSERT INTO b VALUES (6);
+DELETE FROM b;
+SELECT * FROM changes('publication_name', 'inserts_a');
+DROP PUBLICATION inserts_a, deletes_ab, everything, "Odd, name";
+DROP TABLE a, b, c;
+DROP FUNCTION work;
+SELECT drop_slot();

@@ -1,0 +1,21 @@
+-- Rewrites of tables are no changes.
+CREATE TABLE t (id int PRIMARY KEY, a text);
+INSERT INTO t VALUES (1, 'one'), (2, 'two');
+SELECT create_slot();
+VACUUM FULL t;
+CLUSTER t USING t_pkey;
+ALTER TABLE t ADD COLUMN r float DEFAULT random();
+ALTER TABLE t ALTER COLUMN a TYPE varchar(10);
+ALTER TABLE t SET TABLESPACE pg_default;
+REINDEX TABLE t;
+ANALYZE t;
+VACUUM t;
+INSERT INTO t VALUES (3, 'three', 0);
+BEGIN;
+INSERT INTO t VALUES (4, 'before', 0);
+ALTER TABLE t ALTER COLUMN id TYPE bigint;
+INSERT INTO t VALUES (5, 'after', 0);
+COMMIT;
+SELECT * FROM changes();
+DROP TABLE t;
+SELECT drop_slot();
