@@ -67,6 +67,7 @@ typedef struct TargetState
 	KafkaTopic *topic;
 	Frame		key_frame;
 	Frame		value_frame;
+	uint32		generation;		/* of the ids in the frames */
 	TableStats *stats;			/* NULL: the array is full */
 } TargetState;
 
@@ -99,6 +100,13 @@ struct Delivery
 	HTAB	   *topics;			/* KnownTopic */
 	HTAB	   *schemas;		/* PublishedSchema; NULL with a registry */
 	TableStatsArray *tables;
+
+	/*
+	 * Counts the registry's returns.  It may come back without the schemas it
+	 * had, so that ids have to be asked for again.
+	 */
+	uint32		generation;
+	uint32		cached_generation;	/* of the registry's cache */
 
 	/* the open unit */
 	bool		unit_open;
@@ -517,10 +525,13 @@ on_registry_wait(void *arg, RegistryProblem problem, const char *reason)
 						 "Check wal2kafka.schema_registry_url and the registry.");
 	}
 	else if (!away && delivery->registry_away)
+	{
+		delivery->generation++;
 		ereport(LOG,
 				(errhidecontext(true),
 				 errmsg("stream \"%s\" has the schema registry again",
 						delivery->stream->name)));
+	}
 	delivery->registry_away = away;
 	delivery_publish(delivery);
 	delivery_service(delivery);
@@ -665,13 +676,26 @@ prepare_target(Delivery *delivery, EventTarget *target)
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 
-	state = MemoryContextAllocZero(TopMemoryContext, sizeof(TargetState));
+	state = target->sink_data;
+	if (state == NULL)
+		state = MemoryContextAllocZero(TopMemoryContext, sizeof(TargetState));
 	delivery_make_topics(delivery, list_make1(target->topic));
 	state->topic = kafka_sink_topic(delivery->kafka, target->topic);
-	key_id = resolve_schema(delivery, target, &target->key, true,
-							&state->key_frame);
-	value_id = resolve_schema(delivery, target, &target->value, false,
-							  &state->value_frame);
+
+	/* the registry may go and come back between the two */
+	do
+	{
+		state->generation = delivery->generation;
+		if (delivery->cached_generation != delivery->generation)
+		{
+			delivery->cached_generation = delivery->generation;
+			registry_forget_ids(delivery->registry);
+		}
+		key_id = resolve_schema(delivery, target, &target->key, true,
+								&state->key_frame);
+		value_id = resolve_schema(delivery, target, &target->value, false,
+								  &state->value_frame);
+	} while (state->generation != delivery->generation);
 	state->stats = stream_table(delivery->tables, target->relid,
 								target->schema_name, target->table_name);
 	if (state->stats != NULL)
@@ -813,7 +837,7 @@ sink_emit(EventSink *sink, const Event *event)
 	if (own_unit)
 		open_unit(delivery, event->time);
 	state = event->target->sink_data;
-	if (unlikely(state == NULL))
+	if (unlikely(state == NULL || state->generation != delivery->generation))
 		state = prepare_target(delivery, event->target);
 
 	key = framed(&event->key, &state->key_frame);

@@ -302,6 +302,14 @@ registry_subject(SubjectStrategy strategy, const char *topic,
 	return NULL;				/* keep compiler quiet */
 }
 
+void
+registry_forget_ids(Registry *registry)
+{
+	MemoryContextReset(registry->cache_cxt);
+	registry->cache = NULL;
+	registry->cache_bytes = 0;
+}
+
 /* Keep an id. */
 static void
 remember(Registry *registry, const char *subject, const char *schema_text,
@@ -312,11 +320,7 @@ remember(Registry *registry, const char *subject, const char *schema_text,
 	bool		found;
 
 	if (registry->cache_bytes > MAX_CACHE_BYTES)
-	{
-		MemoryContextReset(registry->cache_cxt);
-		registry->cache = NULL;
-		registry->cache_bytes = 0;
-	}
+		registry_forget_ids(registry);
 
 	old = MemoryContextSwitchTo(registry->cache_cxt);
 	if (registry->cache == NULL)

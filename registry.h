@@ -76,4 +76,10 @@ extern char *registry_subject(SubjectStrategy strategy, const char *topic,
 extern int32 registry_schema_id(Registry *registry, const char *subject,
 								const char *schema_text);
 
+/*
+ * Empty the cache: every schema is asked for again.  For a registry that
+ * came back from an outage, perhaps without what it had.
+ */
+extern void registry_forget_ids(Registry *registry);
+
 #endif							/* WAL2KAFKA_REGISTRY_H */

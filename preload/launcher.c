@@ -612,9 +612,9 @@ report_excess(const StreamName *name)
 								 shared_state_size());
 	Problem		problem = {
 		true,
-		psprintf("there are more streams than wal2kafka.max_streams (%d)",
+		psprintf("there are more streams than \"wal2kafka.max_streams\" (%d)",
 				 wal2kafka_settings.max_streams),
-		"Raise \"wal2kafka.max_streams\" and restart the server, or shorten wal2kafka.streams."
+		"Raise \"wal2kafka.max_streams\" and restart the server, or shorten \"wal2kafka.streams\"."
 	};
 
 	if (i < 0)
@@ -651,7 +651,7 @@ stop_unlisted(void)
 		else if (entry->phase == PHASE_RUNNING)
 		{
 			ereport(LOG,
-					(errmsg("stream \"%s\" left wal2kafka.streams; its replication slot stays",
+					(errmsg("stream \"%s\" left \"wal2kafka.streams\"; its replication slot stays",
 							stream->name)));
 			terminate_worker(entry, stream);
 		}

@@ -373,11 +373,11 @@ settings_option_refusal(const char *name, const char *value, bool in_file)
 
 	for (int i = 0; i < lengthof(secret); i++)
 		if (contains(name, secret[i]))
-			return "Secrets belong into the options file, because everybody can read settings.";
+			return "Secrets belong in the options file, because everybody can read settings.";
 	if (contains(value, "-----BEGIN"))
-		return "Keys and certificates belong into files, because everybody can read settings.";
+		return "Keys and certificates belong in files, because everybody can read settings.";
 	if (has_user_information(value))
-		return "An address with user or password in it belongs into the options file, because everybody can read settings.";
+		return "An address with user or password in it belongs in the options file, because everybody can read settings.";
 	return NULL;
 }
 
@@ -402,7 +402,7 @@ check_streams(const char *value, char *reason)
 			break;
 	}
 	if (problem != NULL)
-		return refuse(reason, "%s Allowed is a list such as \"shop/cdc, \"\"My DB\"\"/cdc\".",
+		return refuse(reason, "%s Allowed is a list such as: shop/cdc, \"My DB\"/cdc.",
 					  problem);
 	return true;
 }
@@ -613,11 +613,14 @@ check_skipped_operations(const char *value, char *reason)
 
 /*
  * A time in any of the server's notations, but no words such as "tomorrow":
- * each reader of the setting would understand another time.
+ * they mean another time to each process that reads the setting.
  */
 static bool
 parse_time(const char *value, TimestampTz *result)
 {
+	static const char *const words[] = {
+		"now", "today", "tomorrow", "yesterday"
+	};
 	char		buffer[MAXDATELEN + MAXDATEFIELDS];
 	char	   *fields[MAXDATEFIELDS];
 	int			types[MAXDATEFIELDS];
@@ -627,6 +630,9 @@ parse_time(const char *value, TimestampTz *result)
 	int			type;
 	int			tz;
 
+	for (int i = 0; i < lengthof(words); i++)
+		if (contains(value, words[i]))
+			return false;
 	return ParseDateTime(value, buffer, sizeof(buffer), fields, types,
 						 MAXDATEFIELDS, &nfields) == 0 &&
 		compat_decode_datetime(fields, types, nfields, &type, &tm, &fsec,
@@ -747,7 +753,7 @@ static const Setting settings[] = {
 		SECRET_CHECK(check_inline_options, kafka_options_hook),
 		.flags = GUC_SUPERUSER_ONLY,
 		.summary = "Sets properties of librdkafka, as \"name=value; name=value\".",
-	.details = "Secrets belong into the file that wal2kafka.kafka_options_file names."},
+	.details = "Secrets belong in the file that wal2kafka.kafka_options_file names."},
 	{FIELD(kafka_options_file), STRING(""), TEXT_CHECK(check_path),
 		.flags = GUC_SUPERUSER_ONLY,
 		.summary = "Names a file with properties of librdkafka, one name=value a line.",
@@ -779,7 +785,7 @@ static const Setting settings[] = {
 		SECRET_CHECK(check_inline_options, schema_registry_options_hook),
 		.flags = GUC_SUPERUSER_ONLY,
 		.summary = "Sets options for the schema registry, as \"name=value; name=value\".",
-	.details = "Secrets belong into the file that wal2kafka.schema_registry_options_file names."},
+	.details = "Secrets belong in the file that wal2kafka.schema_registry_options_file names."},
 	{FIELD(schema_registry_options_file), STRING(""), TEXT_CHECK(check_path),
 		.flags = GUC_SUPERUSER_ONLY,
 		.summary = "Names a file with options for the schema registry, one name=value a line.",
@@ -1077,7 +1083,7 @@ settings_refusal(const char *name, const char *text, const char *place,
 	if (setting == NULL)
 		return psprintf("unknown setting \"%s\" in %s", name, place);
 	if (in_catalog && setting->context != PGC_INTERNAL)
-		return psprintf("\"%s\" in %s is refused. It can only be set in configuration files.",
+		return psprintf("\"%s\" in %s is refused. It can only be set in configuration files; RESET ALL removes it here.",
 						name, place);
 	if (parse_value(setting, text, &parsed, reason))
 		return NULL;

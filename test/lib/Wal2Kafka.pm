@@ -331,7 +331,8 @@ sub story
 {
 	my ($self, $table) = @_;
 	return join ' ', map {
-		my $key = $_->{key} ? join(',', map { $_->{key}{$_} } sort keys %{ $_->{key} }) : '?';
+		my $fields = $_->{key};
+		my $key = $fields ? join(',', map { $fields->{$_} } sort keys %$fields) : '?';
 		($_->{value} ? $_->{value}{op} : '-') . ":$key";
 	} @{ $self->records($table) };
 }
