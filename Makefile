@@ -59,11 +59,11 @@ PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-clobbered -Wno-declaration-after-statement $(W2K_CFLAGS)
 SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(STREAM_PACKAGES)) -Wl,-Bsymbolic-functions
 
-PGXS := $(shell $(PG_CONFIG) --pgxs)
-include $(PGXS)
-
 # The libraries are plain C; LLVM bitcode would only slow the build down.
 override with_llvm = no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
 
 all: preload
 install: preload-install

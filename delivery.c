@@ -36,6 +36,9 @@
 /* Counters go to shared memory at most this often, but before each sleep. */
 #define PUBLISH_INTERVAL_US	50000
 
+/* Counters are kept for so many tables where there is no guardrail. */
+#define UNLIMITED_TABLES	10000
+
 /* Kafka's time of a record is in ms since 1970, PostgreSQL's in us since 2000 */
 #define UNIX_EPOCH_US \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
@@ -252,8 +255,11 @@ delivery_create(StreamState *stream, const Settings *settings,
 										   settings->topic_config);
 	delivery->topics = hash_create("wal2kafka known topics", 256, &ctl,
 								   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	delivery->tables = stream_attach_tables(stream,
-											settings->guardrail_collections_max);
+	delivery->tables =
+		stream_attach_tables(stream,
+							 settings->guardrail_collections_max > 0 ?
+							 settings->guardrail_collections_max :
+							 UNLIMITED_TABLES);
 	delivery->tracker = ack_tracker_create();
 	if (delivery->tracker == NULL)
 		ereport(ERROR,
@@ -426,15 +432,18 @@ delivery_publish(Delivery *delivery)
 	stream->events += delivery->events;
 	stream->bytes += delivery->bytes;
 	stream->transactions += delivery->transactions;
-	stream->sent_lsn = delivery->sent;
-	stream->acknowledged_at = delivery->acknowledged_at;
-	stream->acknowledged_commit_time = delivery->acknowledged_commit_time;
+	if (!XLogRecPtrIsInvalid(delivery->sent))
+		stream->sent_lsn = delivery->sent;
+	if (delivery->acknowledged_at != 0)
+	{
+		stream->acknowledged_at = delivery->acknowledged_at;
+		stream->acknowledged_commit_time = delivery->acknowledged_commit_time;
+
+		/* progress ends a series of errors */
+		stream->backoff_count = 0;
+	}
 	stream->queue_messages = kafka_sink_queued_messages(delivery->kafka);
 	stream->queue_bytes = kafka_sink_queued_bytes(delivery->kafka);
-
-	/* Progress ends a series of errors. */
-	if (delivery->acknowledged_at != 0)
-		stream->backoff_count = 0;
 	SpinLockRelease(&stream->mutex);
 
 	delivery->events = 0;

@@ -626,7 +626,8 @@ select_topics(void)
 										  worker.database_name, &ntables);
 
 	CurrentResourceOwner = worker.owner;
-	if (ntables > worker.settings->guardrail_collections_max)
+	if (worker.settings->guardrail_collections_max > 0 &&
+		ntables > worker.settings->guardrail_collections_max)
 		hold(STREAM_WAIT_GUARD,
 			 psprintf("%d tables are selected, more than wal2kafka.guardrail_collections_max",
 					  ntables),
@@ -818,6 +819,8 @@ service(void *arg)
 		if (worker.ctx != NULL)
 			stream->received_lsn = worker.ctx->reader->EndRecPtr;
 		stream->acknowledged_lsn = worker.confirmed;
+		if (delivery_idle(worker.delivery))
+			stream->caught_up_at = now;
 		SpinLockRelease(&stream->mutex);
 		delivery_publish(worker.delivery);
 	}
