@@ -339,6 +339,7 @@ watch_broker(Delivery *delivery)
 						 reason,
 						 "Check wal2kafka.bootstrap_servers and the broker.");
 		stream_set_waiting(delivery->stream, STREAM_WAIT_BROKER);
+		shared_state_wake_launcher();	/* it looks for new settings */
 	}
 	else
 	{
@@ -520,6 +521,7 @@ on_registry_wait(void *arg, RegistryProblem problem, const char *reason)
 {
 	Delivery   *delivery = arg;
 	bool		away = (problem == REGISTRY_AWAY);
+	bool		was_away = delivery->registry_away;
 
 	if (away && !delivery->registry_away)
 	{
@@ -546,6 +548,8 @@ on_registry_wait(void *arg, RegistryProblem problem, const char *reason)
 	delivery_service(delivery);
 	stream_set_waiting(delivery->stream,
 					   away ? STREAM_WAIT_REGISTRY : STREAM_WAIT_NOTHING);
+	if (away && !was_away)
+		shared_state_wake_launcher();	/* it looks for new settings */
 }
 
 static void

@@ -746,7 +746,7 @@ is_due(Entry *entry, StreamState *stream, TimestampTz now, bool changed)
 }
 
 /*
- * Have the catalog rows of an idle stream changed?  Looks every few seconds,
+ * Have the catalog rows of a stream changed since its last start?  Looks every few seconds,
  * or when somebody woke us.
  */
 static bool
@@ -760,6 +760,37 @@ rows_changed(const Entry *entry, const StreamState *stream)
 	return digest != entry->digest;
 }
 
+static bool
+is_waiting(StreamState *stream)
+{
+	StreamWait	waiting_for;
+
+	SpinLockAcquire(&stream->mutex);
+	waiting_for = stream->waiting_for;
+	SpinLockRelease(&stream->mutex);
+	return waiting_for != STREAM_WAIT_NOTHING;
+}
+
+/*
+ * A worker that waits for Kafka or the registry cannot look at the catalogs:
+ * it may be in the middle of a transaction of the past.  New settings may be
+ * what it needs, so look for it.
+ */
+static void
+serve_waiting(const Entry *entry, StreamState *stream)
+{
+	Latch	   *latch;
+
+	if (!rows_changed(entry, stream))
+		return;
+	SpinLockAcquire(&stream->mutex);
+	stream->restart_requested = true;
+	latch = stream->latch;
+	SpinLockRelease(&stream->mutex);
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
 static void
 serve_entry(int i, TimestampTz now, bool look)
 {
@@ -771,6 +802,8 @@ serve_entry(int i, TimestampTz now, bool look)
 		worker_ended(entry, stream);
 		look = true;			/* settings may have changed meanwhile */
 	}
+	if (entry->phase == PHASE_RUNNING && look && is_waiting(stream))
+		serve_waiting(entry, stream);
 	if (entry->phase == PHASE_IDLE && entry->listed &&
 		is_due(entry, stream, now,
 			   look && entry->start_at > now && rows_changed(entry, stream)))
@@ -785,6 +818,7 @@ static long
 serve_streams(bool look)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next_look;
 	long		timeout = -1;
 
 	if (TimestampDifferenceExceeds(looked_at, now, LOOK_INTERVAL_MS))
@@ -802,6 +836,7 @@ serve_streams(bool look)
 		return 0;
 	}
 
+	next_look = TimestampTzPlusMilliseconds(looked_at, LOOK_INTERVAL_MS);
 	now = GetCurrentTimestamp();
 	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
 	{
@@ -812,10 +847,13 @@ serve_streams(bool look)
 		if (entry->phase != PHASE_IDLE && entry->handle == NULL &&
 			shared_state_stream(i)->pid == 0)
 			until = 1000;
+		if (entry->phase == PHASE_RUNNING &&
+			is_waiting(shared_state_stream(i)))
+			until = LOOK_INTERVAL_MS;
 		if (entry->phase == PHASE_IDLE && entry->listed)
-			until = Min(LOOK_INTERVAL_MS,
+			until = Min(TimestampDifferenceMilliseconds(now, next_look),
 						TimestampDifferenceMilliseconds(now,
-														entry->start_at));
+														entry->start_at)) + 1;
 		if (until >= 0)
 			timeout = timeout < 0 ? until : Min(timeout, until);
 	}

@@ -57,11 +57,12 @@ ALTER TABLE large ALTER external SET STORAGE EXTERNAL;
 INSERT INTO large
 SELECT array_agg(g), array_agg(repeat(g::text, 10))
 FROM generate_series(1, 5000) AS g;
-SELECT f.field, f.value::text = to_json(CASE f.field WHEN 'plain' THEN plain::text[] END)::text
-		OR f.value::jsonb = CASE f.field WHEN 'plain' THEN to_jsonb(plain) ELSE to_jsonb(external) END AS same
+SELECT f.field, f.value::jsonb =
+	CASE f.field WHEN 'plain' THEN to_jsonb(plain) ELSE to_jsonb(external) END AS same
 FROM fields() AS f, large;
 
 -- a null among an enum array's elements has no place in Debezium's schema
+\set VERBOSITY terse
 INSERT INTO a (moods) VALUES ('{ok,NULL}');
 SELECT * FROM fields();
 

@@ -57,6 +57,7 @@ RESET datestyle;
 RESET intervalstyle;
 
 -- later than 64 bits of microseconds can say
+\set VERBOSITY terse
 INSERT INTO d (c_ts) VALUES ('294276-12-31');
 SELECT data FROM pg_logical_slot_get_changes('regress_datetime', NULL, NULL);
 

@@ -15,7 +15,9 @@ CREATE FUNCTION fields(regclass) RETURNS TABLE (field text, type text, "default"
 LANGUAGE sql AS $$
 SELECT f->>'name', f->>'type', f->>'default'
 FROM wal2kafka.schema_for($1) AS s,
-	json_array_elements(s.value_schema#>'{fields,0,type,1,fields}') AS f;
+	/* a decimal's bytes; PostgreSQL's json has no such character */
+	json_array_elements(replace(s.value_schema::text, '\u0000', '<00>')::json
+		#>'{fields,0,type,1,fields}') AS f;
 $$;
 
 CREATE TABLE constants (
