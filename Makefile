@@ -39,9 +39,11 @@ PGFILEDESC = "wal2kafka - decoder, encoder and Kafka worker"
 # One question a file; setup comes first.  They need a server of their own,
 # with wal_level = logical.
 REGRESS = setup insert update delete identity keyless pk_change toast \
-	truncate messages partition generated dropped_columns subxact rollback \
-	ddl rewrite spill publication_tables publication_schema row_filter \
-	column_list publication_missing options skipped slot_permissions views functions
+	truncate messages partition generated generated_publication \
+	dropped_columns subxact rollback ddl rewrite spill \
+	publication_tables publication_schema row_filter column_list \
+	publication_missing options skipped slot_permissions views functions \
+	types types_extension numeric datetime arrays defaults decode
 REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=./logical.conf
 ISOLATION = concurrent_ddl_dml subxact_without_top \
 	publication_change_concurrent long_transaction

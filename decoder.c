@@ -21,6 +21,7 @@
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "executor/tuptable.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/value.h"
@@ -318,6 +319,31 @@ render_transaction(Decoder *decoder)
 }
 
 /*
+ * Write an event to the output.  Text is in the server's encoding, and a
+ * conversion needs a transaction, which messages that are not transactional
+ * do not come with.
+ */
+static void
+write_event(LogicalDecodingContext *ctx, const Event *event, bool binary)
+{
+	bool		own = !binary && GetDatabaseEncoding() != PG_UTF8 &&
+		!IsTransactionState();
+	MemoryContext old = CurrentMemoryContext;
+
+	if (own)
+		StartTransactionCommand();
+	OutputPluginPrepareWrite(ctx, true);
+	if (binary)
+		event_serialize_frame(ctx->out, event);
+	else
+		event_serialize_json(ctx->out, event);
+	OutputPluginWrite(ctx, true);
+	if (own)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+/*
  * Hand on an event.  The caller sets kind, target, lsn, key, value, headers.
  */
 static void
@@ -337,16 +363,9 @@ emit(Decoder *decoder, Event *event)
 			event_sink->begin(event_sink, &decoder->txn);
 	}
 	if (ctx == NULL)
-	{
 		event_sink->emit(event_sink, event);
-		return;
-	}
-	OutputPluginPrepareWrite(ctx, true);
-	if (decoder->binary)
-		event_serialize_frame(ctx->out, event);
 	else
-		event_serialize_json(ctx->out, event);
-	OutputPluginWrite(ctx, true);
+		write_event(ctx, event, decoder->binary);
 }
 
 /*

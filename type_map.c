@@ -1047,6 +1047,10 @@ type_map_resolve(Oid typid, int32 typmod, const TypeOptions *options)
 	Oid			output;
 	bool		is_varlena;
 
+#ifdef USE_ASSERT_CHECKING
+	type_map_check();
+#endif
+
 	encoder->typmod = typmod;
 	encoder->typid = getBaseTypeAndTypmod(typid, &encoder->typmod);
 	get_typlenbyvalalign(encoder->typid, &encoder->typlen, &encoder->typbyval,

@@ -7,7 +7,7 @@
  * state has too, so that a launcher that was terminated and started again
  * finds its way:
  *
- *		PHASE_IDLE		no worker; starts when Entry.start_at has come, or when
+ *		PHASE_IDLE		no worker; starts when Entry.start_at has come, or
  *						something changes that may help (see is_due())
  *		PHASE_RUNNING	has a worker, or one is on its way
  *		PHASE_ENDING	left the list, and its worker was told to end
@@ -746,8 +746,7 @@ is_due(Entry *entry, StreamState *stream, TimestampTz now, bool changed)
 }
 
 /*
- * Have the catalog rows of a stream changed since its last start?  Looks every few seconds,
- * or when somebody woke us.
+ * Have the catalog rows of a stream changed since its last start?
  */
 static bool
 rows_changed(const Entry *entry, const StreamState *stream)
@@ -841,6 +840,8 @@ serve_streams(bool look)
 	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
 	{
 		Entry	   *entry = &entries[i];
+		long		until_look =
+			TimestampDifferenceMilliseconds(now, next_look) + 1;
 		long		until = -1;
 
 		/* an adopted worker that is on its way: nobody tells if it fails */
@@ -849,11 +850,11 @@ serve_streams(bool look)
 			until = 1000;
 		if (entry->phase == PHASE_RUNNING &&
 			is_waiting(shared_state_stream(i)))
-			until = LOOK_INTERVAL_MS;
+			until = until_look;
 		if (entry->phase == PHASE_IDLE && entry->listed)
-			until = Min(TimestampDifferenceMilliseconds(now, next_look),
+			until = Min(until_look,
 						TimestampDifferenceMilliseconds(now,
-														entry->start_at)) + 1;
+														entry->start_at));
 		if (until >= 0)
 			timeout = timeout < 0 ? until : Min(timeout, until);
 	}
@@ -868,20 +869,26 @@ adopt_workers(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
+	begin_transaction();
 	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
 	{
 		StreamState *stream = shared_state_stream(i);
 
+		if (stream->status == STREAM_UNUSED)
+			continue;
+		entries[i].digest = stream_digest(stream);
 		SpinLockAcquire(&stream->mutex);
 		if (stream->pid != 0 ||
 			(stream->status == STREAM_STARTING && stream->started_at != 0))
 			entries[i].phase = PHASE_RUNNING;
-		if (stream->status == STREAM_BACKOFF || stream->status == STREAM_PAUSED)
+		if (stream->status == STREAM_BACKOFF ||
+			stream->status == STREAM_PAUSED)
 			entries[i].start_at = stream->retry_at;
 		SpinLockRelease(&stream->mutex);
 		entries[i].adopted_at = now;
 		entries[i].started_at[0] = stream->started_at;
 	}
+	end_transaction();
 }
 
 /*

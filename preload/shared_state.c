@@ -240,9 +240,17 @@ stream_set_status(StreamState *stream, StreamStatus status)
 void
 stream_set_waiting(StreamState *stream, StreamWait wait)
 {
+	bool		began;
+
 	SpinLockAcquire(&stream->mutex);
+	began = (stream->waiting_for == STREAM_WAIT_NOTHING &&
+			 wait != STREAM_WAIT_NOTHING);
 	stream->waiting_for = wait;
 	SpinLockRelease(&stream->mutex);
+
+	/* which then looks for settings that may help */
+	if (began)
+		shared_state_wake_launcher();
 }
 
 /*
