@@ -40,7 +40,7 @@ PGFILEDESC = "wal2kafka - decoder, encoder and Kafka worker"
 # with wal_level = logical.
 REGRESS = setup insert update delete identity keyless pk_change toast \
 	truncate messages partition generated generated_publication \
-	dropped_columns subxact rollback ddl rewrite spill \
+	dropped_columns subxact rollback prepared ddl rewrite spill \
 	publication_tables publication_schema row_filter column_list \
 	publication_missing options skipped slot_permissions views functions \
 	types types_extension numeric datetime arrays defaults decode

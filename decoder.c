@@ -72,7 +72,7 @@ struct Decoder
 	bool		transactional;	/* now within one */
 	uint64		index;			/* of the next event */
 	XLogRecPtr	last_commit_lsn;	/* end of the last one with events */
-	TimestampTz time;			/* of the events: commit's, or snapshot's begin */
+	TimestampTz time;			/* of events: commit, or begin of snapshot */
 
 	/* snapshots */
 	XLogRecPtr	consistent_point;
@@ -657,6 +657,15 @@ store_row(const RelationEntry *entry, HeapTuple tuple, TupleTableSlot *slot,
 }
 
 /*
+ * A TOAST pointer into the table: what it points to is not in the WAL.
+ */
+static bool
+is_unavailable(Datum value)
+{
+	return VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
+}
+
+/*
  * Values that an update did not change are not in the new row if they are
  * TOASTed, but the old row may have them.
  */
@@ -670,8 +679,8 @@ take_unchanged(TupleTableSlot *new_slot, const TupleTableSlot *old_slot)
 		if (TupleDescAttr(desc, i)->attlen != -1 ||
 			new_slot->tts_isnull[i] || old_slot->tts_isnull[i])
 			continue;
-		if (VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(new_slot->tts_values[i])) &&
-			!VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(old_slot->tts_values[i])))
+		if (is_unavailable(new_slot->tts_values[i]) &&
+			!is_unavailable(old_slot->tts_values[i]))
 			new_slot->tts_values[i] = old_slot->tts_values[i];
 	}
 }
@@ -695,7 +704,8 @@ emit_change(Decoder *decoder, RelationEntry *entry, EventKind kind,
 	if (new_tuple != NULL)
 		new_slot = store_row(entry, new_tuple, entry->new_slot,
 							 entry->new_root_slot);
-	if (old_slot != NULL && new_slot != NULL && HeapTupleHasExternal(new_tuple))
+	if (old_slot != NULL && new_slot != NULL &&
+		HeapTupleHasExternal(new_tuple))
 		take_unchanged(new_slot, old_slot);
 
 	switch (publication_filter(&entry->rules, kind, old_slot, new_slot))

@@ -444,6 +444,7 @@ slot_has_stream(const char *slot_name)
 
 		SpinLockAcquire(&stream->mutex);
 		same = (stream->status != STREAM_UNUSED &&
+				stream->status != STREAM_STOPPED &&
 				strcmp(stream->slot_name, slot_name) == 0);
 		SpinLockRelease(&stream->mutex);
 		if (same)
@@ -550,6 +551,7 @@ claim_identity(void)
 		before_me = (other->status == STREAM_STREAMING ||
 					 other->status == STREAM_SNAPSHOT ||
 					 (other->status != STREAM_UNUSED &&
+					  other->status != STREAM_STOPPED &&
 					  other->status != STREAM_HELD && other < me));
 		same_slot = (before_me &&
 					 strcmp(other->slot_name, worker.slot_name) == 0);

@@ -85,7 +85,8 @@ publication_rules(PublicationRules *rules, Relation relation,
 		int			pub_level;
 
 		if (pub == NULL ||
-			!publication_covers(pub, relid, ancestors, &publish_as, &pub_level))
+			!publication_covers(pub, relid, ancestors, &publish_as,
+								&pub_level))
 			continue;
 		/* the partitions' changes are published, not their root's */
 		if (partitioned && !pub->pubviaroot)
@@ -314,6 +315,7 @@ collect_filters(Relation relation, List *publications, List **filters,
 				bool *all_rows)
 {
 	Oid			relid = RelationGetRelid(relation);
+	Oid			schemaid = RelationGetNamespace(relation);
 	ListCell   *cell;
 
 	foreach(cell, publications)
@@ -330,7 +332,7 @@ collect_filters(Relation relation, List *publications, List **filters,
 
 		/* a table that is there with its schema too is there with all rows */
 		if (!SearchSysCacheExists2(PUBLICATIONNAMESPACEMAP,
-								   ObjectIdGetDatum(RelationGetNamespace(relation)),
+								   ObjectIdGetDatum(schemaid),
 								   ObjectIdGetDatum(pub->oid)) &&
 			membership_attribute(pub, relid, Anum_pg_publication_rel_prqual,
 								 &tuple, &value))

@@ -50,6 +50,7 @@
 struct RelationMap
 {
 	MemoryContext context;
+	MemoryContext scratch;		/* for the time of one build */
 	const Settings *settings;
 	const char *prefix;			/* of topics, not yet sanitised */
 	List	   *publications;	/* names; NIL: everything is selected */
@@ -87,6 +88,8 @@ relation_map_create(MemoryContext cxt, const Settings *settings,
 	HASHCTL		ctl = {0};
 
 	map->context = cxt;
+	map->scratch = AllocSetContextCreate(cxt, "wal2kafka relation build",
+										 ALLOCSET_DEFAULT_SIZES);
 	map->settings = settings;
 	map->prefix = settings->topic_prefix[0] != '\0' ?
 		settings->topic_prefix : pstrdup(database_name);
@@ -321,9 +324,11 @@ build_entry(RelationMap *map, RelationEntry *entry, Relation relation)
 			next.target_context = AllocSetContextCreate(map->context,
 														"wal2kafka target",
 														ALLOCSET_SMALL_SIZES);
+			MemoryContextSwitchTo(map->scratch);
 			fill_entry(map, &next, relation);
 		}
 		MemoryContextSwitchTo(old);
+		MemoryContextReset(map->scratch);
 	}
 	PG_CATCH();
 	{
@@ -528,7 +533,7 @@ note_type(RelationEntry *entry, Oid typid)
 	if (!OidIsValid(typid) || typid < FirstNormalObjectId)
 		return;
 	entry->type_hashes = entry->type_hashes == NULL ?
-		palloc(sizeof(uint32)) :
+		MemoryContextAlloc(entry->context, sizeof(uint32)) :
 		repalloc(entry->type_hashes, (entry->ntypes + 1) * sizeof(uint32));
 	entry->type_hashes[entry->ntypes++] =
 		GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(typid));
@@ -565,17 +570,26 @@ fill_column(RelationMap *map, RelationEntry *entry, RelationColumn *column,
 	};
 	AttrNumber	leaf_attnum = entry->to_root ?
 		entry->to_root->attnums[attnum - 1] : attnum;
+	char	   *name;
+	char	   *default_json;
+	MemoryContext old = MemoryContextSwitchTo(entry->context);
 
 	column->attnum = attnum;
-	column->encoder = type_map_resolve(att->atttypid, att->atttypmod, &options);
-	column->field.name =
-		avro_schema_adjust_name(relation_map_utf8(NameStr(att->attname)),
-								map->settings->field_name_adjustment_mode,
-								false);
+	column->encoder = type_map_resolve(att->atttypid, att->atttypmod,
+									   &options);
+	MemoryContextSwitchTo(old);
+
+	name = avro_schema_adjust_name(relation_map_utf8(NameStr(att->attname)),
+								   map->settings->field_name_adjustment_mode,
+								   false);
+	default_json = type_map_default_json(column->encoder,
+										 column_default(desc, attnum));
+	column->field.name = MemoryContextStrdup(entry->context, name);
 	column->field.type = column->encoder;
 	column->field.optional = !compat_attribute_not_null(desc, attnum - 1);
-	column->field.default_json =
-		type_map_default_json(column->encoder, column_default(desc, attnum));
+	if (default_json != NULL)
+		column->field.default_json = MemoryContextStrdup(entry->context,
+														 default_json);
 	column->null_branch = avro_schema_null_branch(&column->field);
 	column->value_branch = column->field.optional ?
 		1 - column->null_branch : NO_BRANCH;
@@ -597,7 +611,9 @@ fill_columns(RelationMap *map, RelationEntry *entry, Relation root,
 	int		   *index_of = palloc0((desc->natts + 1) * sizeof(int));
 	ListCell   *cell;
 
-	entry->columns = palloc0(Max(desc->natts, 1) * sizeof(RelationColumn));
+	entry->columns =
+		MemoryContextAllocZero(entry->context, Max(desc->natts, 1) *
+							   sizeof(RelationColumn));
 	for (int i = 0; i < desc->natts; i++)
 	{
 		AttrNumber	attnum = i + 1;
@@ -610,7 +626,8 @@ fill_columns(RelationMap *map, RelationEntry *entry, Relation root,
 					attnum, identity);
 	}
 
-	entry->keys = palloc0((list_length(key) + 1) * sizeof(int));
+	entry->keys = MemoryContextAllocZero(entry->context,
+										 (list_length(key) + 1) * sizeof(int));
 	foreach(cell, key)
 	{
 		if (index_of[lfirst_int(cell)] < 0)
@@ -620,7 +637,6 @@ fill_columns(RelationMap *map, RelationEntry *entry, Relation root,
 		}
 		entry->keys[entry->nkeys++] = index_of[lfirst_int(cell)];
 	}
-	pfree(index_of);
 }
 
 /*
@@ -641,6 +657,18 @@ fill_identity(RelationEntry *entry, bool any_identity)
 }
 
 /*
+ * Move a schema to the given context.
+ */
+static void
+keep_schema(EventSchema *schema, MemoryContext cxt)
+{
+	if (schema->text == NULL)
+		return;
+	schema->text = MemoryContextStrdup(cxt, schema->text);
+	schema->full_name = MemoryContextStrdup(cxt, schema->full_name);
+}
+
+/*
  * Topic and schemas.  Allocated in the target's context.
  */
 static void
@@ -649,17 +677,19 @@ fill_target(RelationMap *map, RelationEntry *entry, Relation root)
 	SchemaField *fields = palloc0(Max(entry->ncolumns, 1) *
 								  sizeof(SchemaField));
 	EventTarget *target = &entry->target;
+	MemoryContext cxt = entry->target_context;
+	char	   *name;
 	char	   *namespace;
-	MemoryContext old = MemoryContextSwitchTo(entry->target_context);
 
+	name = get_namespace_name(RelationGetNamespace(root));
 	target->relid = RelationGetRelid(root);
-	target->schema_name = get_namespace_name(RelationGetNamespace(root));
-	target->table_name = pstrdup(RelationGetRelationName(root));
-	target->topic =
-		avro_schema_topic_name(relation_map_utf8(psprintf("%s.%s.%s",
-														  map->prefix,
-														  target->schema_name,
-														  target->table_name)));
+	target->schema_name = MemoryContextStrdup(cxt, name);
+	target->table_name = MemoryContextStrdup(cxt,
+											 RelationGetRelationName(root));
+	name = psprintf("%s.%s.%s", map->prefix, target->schema_name,
+					target->table_name);
+	name = avro_schema_topic_name(relation_map_utf8(name));
+	target->topic = MemoryContextStrdup(cxt, name);
 	namespace =
 		avro_schema_adjust_name(target->topic,
 								map->settings->schema_name_adjustment_mode,
@@ -674,8 +704,8 @@ fill_target(RelationMap *map, RelationEntry *entry, Relation root)
 			fields[i] = entry->columns[entry->keys[i]].field;
 		avro_schema_key(&target->key, namespace, fields, entry->nkeys);
 	}
-	MemoryContextSwitchTo(old);
-	pfree(fields);
+	keep_schema(&target->value, cxt);
+	keep_schema(&target->key, cxt);
 }
 
 static void *
@@ -697,13 +727,15 @@ fill_source_names(RelationEntry *entry)
 	buf.data = palloc(buf.size);
 	avro_put_bytes(&buf, schema, strlen(schema));
 	avro_put_bytes(&buf, table, strlen(table));
-	entry->source_names = buf.data;
+	entry->source_names = MemoryContextAlloc(entry->context, buf.len);
+	memcpy(entry->source_names, buf.data, buf.len);
 	entry->source_names_len = buf.len;
 }
 
 static void
 fill_slots(RelationEntry *entry, Relation relation, Relation root)
 {
+	MemoryContext old = MemoryContextSwitchTo(entry->context);
 	TupleDesc	desc = CreateTupleDescCopyConstr(RelationGetDescr(relation));
 
 	entry->old_slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
@@ -716,16 +748,19 @@ fill_slots(RelationEntry *entry, Relation relation, Relation root)
 		entry->old_root_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 		entry->new_root_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	}
+	MemoryContextSwitchTo(old);
 }
 
 /*
- * Fill a zeroed entry of a selected relation, in the entry's own context.
+ * Fill a zeroed entry of a selected relation.  What lasts is allocated in the
+ * entry's own contexts, the rest in CurrentMemoryContext.
  */
 static void
 fill_entry(RelationMap *map, RelationEntry *entry, Relation relation)
 {
 	Relation	root = relation;
 	Bitmapset  *identity;
+	MemoryContext old;
 
 	entry->publish_as = entry->rules.publish_as;
 	if (entry->publish_as != entry->relid)
@@ -734,8 +769,10 @@ fill_entry(RelationMap *map, RelationEntry *entry, Relation relation)
 		if (!RelationIsValid(root))
 			elog(ERROR, "could not open relation with OID %u",
 				 entry->publish_as);
+		old = MemoryContextSwitchTo(entry->context);
 		entry->to_root = compat_build_attrmap(RelationGetDescr(relation),
 											  RelationGetDescr(root));
+		MemoryContextSwitchTo(old);
 	}
 
 	/* changes are logged by the identity of the partition they happen in */

@@ -172,7 +172,7 @@ def load_tables(data):
                 lines.append(f"| {mode} | {'on' if stream else 'off'} | {median(runs, 'tps'):,.0f} | "
                              f"{median(runs, 'cpu_us'):.1f} | {median(runs, 'busy_percent'):.0f} % |")
     if data.get('commit'):
-        lines += ['', '## The commit callback, a stopwatch around it', '',
+        lines += ['', '## CPU of the commit callback, a stopwatch around it', '',
                   '| synchronous_commit | state | p50 ns | p90 ns | mean ns |',
                   '| --- | --- | ---: | ---: | ---: |']
         for r in data['commit']:

@@ -1,0 +1,20 @@
+-- Prepared transactions: nothing at PREPARE, all at COMMIT PREPARED.
+CREATE TABLE t (id int PRIMARY KEY, a text);
+SELECT create_slot();
+BEGIN;
+INSERT INTO t VALUES (1, 'prepared');
+SAVEPOINT s;
+UPDATE t SET a = 'lost';
+ROLLBACK TO s;
+UPDATE t SET a = 'twice';
+PREPARE TRANSACTION 'regress_w2k_one';
+INSERT INTO t VALUES (2, 'between');
+SELECT * FROM changes();
+COMMIT PREPARED 'regress_w2k_one';
+BEGIN;
+INSERT INTO t VALUES (3, 'never');
+PREPARE TRANSACTION 'regress_w2k_two';
+ROLLBACK PREPARED 'regress_w2k_two';
+SELECT * FROM changes();
+DROP TABLE t;
+SELECT drop_slot();
