@@ -445,6 +445,10 @@ delivery_publish(Delivery *delivery)
 	}
 	stream->queue_messages = kafka_sink_queued_messages(delivery->kafka);
 	stream->queue_bytes = kafka_sink_queued_bytes(delivery->kafka);
+
+	/* a new status of the stream has taken it back */
+	if (delivery->broker_away && stream->waiting_for == STREAM_WAIT_NOTHING)
+		stream->waiting_for = STREAM_WAIT_BROKER;
 	SpinLockRelease(&stream->mutex);
 
 	delivery->events = 0;
