@@ -67,6 +67,9 @@ override with_llvm = no
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# PGXS tracks headers only where the server was built with --enable-depend.
+$(OBJS): $(wildcard *.h preload/*.h)
+
 all: preload
 install: preload-install
 clean: preload-clean

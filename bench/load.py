@@ -1,7 +1,12 @@
 """Figures under load: latency, the cost to writers, the commit callback."""
 
+import os
 import re
+import signal
 import statistics
+import subprocess
+import sys
+import time
 
 from machine import (BenchError, children, cpu_busy, cpu_seconds, lsn, machine_load,
                      reaped_cpu_seconds, wait_until)
@@ -134,11 +139,36 @@ DO $$ BEGIN
         {'PERFORM pg_sleep(%f);' % pause if pause else ''}
     END LOOP;
 END $$""")
-    times = sorted(int(t) for t in session.one('SELECT bench_commit_times()')
+    return figures(int(t) for t in session.one('SELECT bench_commit_times()')
                    .strip('{}').split(','))
+
+
+def figures(times):
+    times = sorted(times)
     return {'p50_ns': times[len(times) // 2], 'p90_ns': times[len(times) * 9 // 10],
             # without the hundredth in which the machine did something else
             'mean_ns': statistics.fmean(times[:len(times) * 99 // 100])}
+
+
+def time_signals(count):
+    """What a signal to a sleeping process takes by itself: the callback
+    cannot wake a worker for less."""
+    sleeper = subprocess.Popen([sys.executable, '-c', 'import signal, sys\n'
+                                'signal.signal(signal.SIGURG, lambda *_: None)\n'
+                                'print(flush=True)\n'
+                                'while True: signal.pause()'], stdout=subprocess.PIPE)
+    sleeper.stdout.readline()
+    times = []
+    for _ in range(count):
+        time.sleep(0.005)
+        nothing = time.thread_time_ns()
+        before = time.thread_time_ns()
+        os.kill(sleeper.pid, signal.SIGURG)
+        after = time.thread_time_ns()
+        times.append((after - before) - (before - nothing))
+    sleeper.kill()
+    sleeper.wait()
+    return figures(times)
 
 
 def commit(bench, seconds):
@@ -164,6 +194,7 @@ def commit(bench, seconds):
     stop_stream(session, SLOT, pid)
     session.rows('RESET synchronous_commit')
     session.rows(f"SELECT pg_drop_replication_slot('{SLOT}')")
+    rows.append(dict(time_signals(slow), state='a bare signal to a sleeping process', commit='–'))
     for row in rows:
         print(f"  synchronous_commit {row['commit']}, {row['state']}: p50 {row['p50_ns']} ns,"
               f" mean {row['mean_ns']:.0f} ns", flush=True)

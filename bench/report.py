@@ -178,7 +178,9 @@ def load_tables(data):
         for r in data['commit']:
             lines.append(f"| {r['commit']} | {r['state']} | {r['p50_ns']} | {r['p90_ns']} | "
                          f"{r['mean_ns']:.0f} |")
-        lines += ['', 'The stopwatch itself is in every figure; "no stream" shows it.']
+        lines += ['', 'The stopwatch itself is in every figure; "no stream" shows it. '
+                  'To wake a sleeping worker takes a signal, whose bare cost depends on the machine: '
+                  'it is high on virtual machines, where it has to start an idle core.']
     return lines
 
 
