@@ -251,6 +251,15 @@ worker_exit(int code, Datum arg)
 			save_slot();
 		}
 	}
+}
+
+/*
+ * A callback of its own, which runs after worker_exit() and also when that
+ * fails, say because the disk is full: an end in order all the same.
+ */
+static void
+note_end(int code, Datum arg)
+{
 	slot_state_worker_ended();
 }
 
@@ -514,9 +523,44 @@ examine_slots(SlotFacts *facts)
 }
 
 /*
+ * Does another stream have our slot or topic prefix?  One that runs, or, as
+ * long as both wait for their turn, one before ours in the array.  Copies its
+ * name, of STREAM_NAME_LEN bytes.
+ */
+static bool
+find_rival(const char *prefix, char *name, bool *same_slot)
+{
+	const StreamState *me = worker.stream;
+
+	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
+	{
+		StreamState *other = shared_state_stream(i);
+		bool		before_me;
+		bool		same_prefix;
+
+		if (other == me)
+			continue;
+		SpinLockAcquire(&other->mutex);
+		before_me = other->claimed ||
+			(other->status != STREAM_UNUSED &&
+			 other->status != STREAM_STOPPED &&
+			 other->status != STREAM_HELD && other < me);
+		*same_slot = (before_me &&
+					  strcmp(other->slot_name, worker.slot_name) == 0);
+		same_prefix = (before_me &&
+					   strcmp(other->topic_prefix, prefix) == 0);
+		strlcpy(name, other->name, STREAM_NAME_LEN);
+		SpinLockRelease(&other->mutex);
+		if (*same_slot || same_prefix)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Publish what identifies the stream, and refuse two streams with one slot
- * or one topic prefix: the one that runs goes on, of two that start the
- * first in the array.
+ * or one topic prefix.  Looking and claiming are one step, under a lock of
+ * the server for who gets a slot: streams start together.
  */
 static void
 claim_identity(void)
@@ -524,6 +568,9 @@ claim_identity(void)
 	StreamState *me = worker.stream;
 	const char *prefix = selection_topic_prefix(worker.settings,
 												worker.database_name);
+	char		rival[STREAM_NAME_LEN];
+	bool		has_rival;
+	bool		same_slot;
 
 	if (worker.settings->slot_name[0] != '\0')
 		strlcpy(worker.slot_name, worker.settings->slot_name, NAMEDATALEN);
@@ -531,45 +578,25 @@ claim_identity(void)
 		stream_default_slot_name(me->name, worker.database_name,
 								 NameStr(me->role), worker.slot_name);
 
+	LWLockAcquire(ReplicationSlotAllocationLock, LW_EXCLUSIVE);
+	has_rival = find_rival(prefix, rival, &same_slot);
 	SpinLockAcquire(&me->mutex);
 	strlcpy(me->slot_name, worker.slot_name, NAMEDATALEN);
 	strlcpy(me->topic_prefix, prefix, sizeof(me->topic_prefix));
 	me->database_oid = MyDatabaseId;
+	me->claimed = !has_rival;
 	SpinLockRelease(&me->mutex);
+	LWLockRelease(ReplicationSlotAllocationLock);
 
-	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
-	{
-		StreamState *other = shared_state_stream(i);
-		char		name[STREAM_NAME_LEN];
-		bool		before_me;
-		bool		same_slot;
-		bool		same_prefix;
-
-		if (other == me)
-			continue;
-		SpinLockAcquire(&other->mutex);
-		before_me = (other->status == STREAM_STREAMING ||
-					 other->status == STREAM_SNAPSHOT ||
-					 (other->status != STREAM_UNUSED &&
-					  other->status != STREAM_STOPPED &&
-					  other->status != STREAM_HELD && other < me));
-		same_slot = (before_me &&
-					 strcmp(other->slot_name, worker.slot_name) == 0);
-		same_prefix = (before_me &&
-					   strcmp(other->topic_prefix, prefix) == 0);
-		strlcpy(name, other->name, sizeof(name));
-		SpinLockRelease(&other->mutex);
-		if (same_slot || same_prefix)
-			hold(STREAM_WAIT_NOTHING,
-				 psprintf("streams \"%s\" and \"%s\" have the same %s",
-						  me->name, name,
-						  same_slot ? "slot" : "topic prefix"),
-				 psprintf("The %s is \"%s\".",
-						  same_slot ? "slot" : "topic prefix",
-						  same_slot ? worker.slot_name : prefix),
-				 same_slot ? "Set wal2kafka.slot_name for one of them." :
-				 "Set wal2kafka.topic_prefix for one of them.");
-	}
+	if (has_rival)
+		hold(STREAM_WAIT_NOTHING,
+			 psprintf("streams \"%s\" and \"%s\" have the same %s",
+					  me->name, rival, same_slot ? "slot" : "topic prefix"),
+			 psprintf("The %s is \"%s\".",
+					  same_slot ? "slot" : "topic prefix",
+					  same_slot ? worker.slot_name : prefix),
+			 same_slot ? "Set wal2kafka.slot_name for one of them." :
+			 "Set wal2kafka.topic_prefix for one of them.");
 }
 
 static void
@@ -918,6 +945,7 @@ decode_available(MemoryContext loop_context)
 			CHECK_FOR_INTERRUPTS();
 			delivery_service(worker.delivery);
 			check_settings();
+			MemoryContextReset(loop_context);
 			until_service = RECORDS_PER_SERVICE;
 		}
 	}
@@ -981,6 +1009,7 @@ connect_worker(Datum main_arg)
 	context.callback = name_stream;
 	context.previous = error_context_stack;
 	error_context_stack = &context;
+	before_shmem_exit(note_end, (Datum) 0);
 	before_shmem_exit(worker_exit, (Datum) 0);
 
 	BackgroundWorkerInitializeConnection(NameStr(stream->database),

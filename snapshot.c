@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -30,6 +32,7 @@
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -61,7 +64,7 @@ typedef struct SnapshotRun
 
 /*
  * Create the slot, find its consistent point, and make the transaction's
- * snapshot the one of that point.
+ * snapshot the one of that point.  The slot is persistent then.
  */
 static XLogRecPtr
 create_slot(StreamState *stream, const char *slot_name, bool with_data)
@@ -77,6 +80,17 @@ create_slot(StreamState *stream, const char *slot_name, bool with_data)
 											   .segment_close = wal_segment_close),
 									NULL, NULL, NULL);
 
+	/*
+	 * From here on an interruption leaves a slot that is known to be not
+	 * complete.  Without it nothing would tell the rows that an earlier,
+	 * interrupted run has sent from somebody else's.
+	 */
+	if (with_data)
+	{
+		slot_state_set_snapshot_pending(slot_name, true);
+		ReplicationSlotPersist();
+	}
+
 	/* waits for the transactions that are open now */
 	stream_set_waiting(stream, STREAM_WAIT_LOCK);
 	DecodingContextFindStartpoint(ctx);
@@ -88,7 +102,11 @@ create_slot(StreamState *stream, const char *slot_name, bool with_data)
 		Snapshot	snapshot = SnapBuildInitialSnapshot(ctx->snapshot_builder);
 
 		RestoreTransactionSnapshot(snapshot, MyProc);
+		ReplicationSlotMarkDirty();
+		ReplicationSlotSave();
 	}
+	else
+		ReplicationSlotPersist();
 	FreeDecodingContext(ctx);
 	return consistent_point;
 }
@@ -118,6 +136,76 @@ check_readable(Relation relation)
 						 GetUserNameFromId(GetUserId(), false))));
 }
 
+/*
+ * What will fail must fail before the first row is sent: each attempt sends
+ * all rows again.
+ */
+static void
+check_all_readable(List *relids)
+{
+	ListCell   *cell;
+
+	foreach(cell, relids)
+	{
+		Relation	relation = try_relation_open(lfirst_oid(cell),
+												 AccessShareLock);
+
+		CHECK_FOR_INTERRUPTS();
+		if (relation == NULL)
+			continue;
+		if (relation->rd_rel->relkind == RELKIND_RELATION)
+			check_readable(relation);
+		relation_close(relation, AccessShareLock);
+	}
+}
+
+/*
+ * Does the relation have other storage than the transaction's snapshot knows?
+ */
+static bool
+has_new_storage(Relation relation)
+{
+	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		result = false;
+
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationGetRelid(relation)));
+	scan = systable_beginscan(pg_class, ClassOidIndexId, true,
+							  GetActiveSnapshot(), 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		result = ((Form_pg_class) GETSTRUCT(tuple))->relfilenode !=
+			relation->rd_rel->relfilenode;
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	return result;
+}
+
+/*
+ * Choose what to read a table with, under its lock.  Tables are not locked
+ * before their turn, so one may have been rewritten since the consistent
+ * point, and to the snapshot of that point a rewritten table is empty.  It is
+ * read as it is now: what the stream then repeats of its changes ends in the
+ * same rows.
+ */
+static Snapshot
+choose_snapshot(SnapshotRun *run, Relation relation)
+{
+	if (!has_new_storage(relation))
+		return RegisterSnapshot(GetActiveSnapshot());
+	ereport(LOG,
+			(errhidecontext(true),
+			 errmsg("stream \"%s\" reads table \"%s.%s\" as it is now",
+					run->stream->name,
+					get_namespace_name(RelationGetNamespace(relation)),
+					RelationGetRelationName(relation)),
+			 errdetail("The table was rewritten or truncated after the snapshot began.")));
+	return RegisterSnapshot(GetLatestSnapshot());
+}
+
 static void
 publish_progress(SnapshotRun *run)
 {
@@ -130,8 +218,9 @@ publish_progress(SnapshotRun *run)
 }
 
 /*
- * Emit the row that waits.  The last of a table lets go of the table; its
- * lock stays until the transaction ends.
+ * Emit the row that waits.  The last of a table lets go of the table, and of
+ * its lock: a lock until the end would make DDL, and all that queues behind
+ * it, wait for the tables still to come.
  */
 static void
 emit_pending(SnapshotRun *run, bool last_in_table, bool last)
@@ -156,7 +245,7 @@ emit_pending(SnapshotRun *run, bool last_in_table, bool last)
 	{
 		ExecDropSingleTupleTableSlot(run->pending);
 		run->pending = NULL;
-		relation_close(run->pending_relation, NoLock);
+		relation_close(run->pending_relation, AccessShareLock);
 	}
 	run->pending_relation = NULL;
 	run->first = false;
@@ -171,6 +260,7 @@ static void
 read_table(SnapshotRun *run, Oid relid)
 {
 	Relation	relation = try_relation_open(relid, AccessShareLock);
+	Snapshot	snapshot;
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 	TupleTableSlot *pending;
@@ -180,14 +270,15 @@ read_table(SnapshotRun *run, Oid relid)
 		return;
 	if (relation->rd_rel->relkind != RELKIND_RELATION)
 	{
-		relation_close(relation, NoLock);
+		relation_close(relation, AccessShareLock);
 		return;
 	}
 	check_readable(relation);
 
 	slot = table_slot_create(relation, NULL);
 	pending = table_slot_create(relation, NULL);
-	scan = table_beginscan(relation, GetActiveSnapshot(), 0, NULL);
+	snapshot = choose_snapshot(run, relation);
+	scan = table_beginscan(relation, snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -201,12 +292,13 @@ read_table(SnapshotRun *run, Oid relid)
 		first_in_table = false;
 	}
 	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(slot);
 	if (first_in_table)
 	{
 		/* no row */
 		ExecDropSingleTupleTableSlot(pending);
-		relation_close(relation, NoLock);
+		relation_close(relation, AccessShareLock);
 	}
 
 	SpinLockAcquire(&run->stream->mutex);
@@ -239,6 +331,7 @@ read_tables(SnapshotRun *run, const Settings *settings)
 					run->stream->name,
 					LSN_FORMAT_ARGS(run->consistent_point)),
 			 errdetail("It reads %d tables.", list_length(relids))));
+	check_all_readable(relids);
 
 	delivery_begin_unit(run->delivery, begin_time);
 	foreach(cell, relids)
@@ -277,11 +370,6 @@ snapshot_start_stream(Delivery *delivery, StreamState *stream,
 	run.stream = stream;
 	run.first = true;
 	run.consistent_point = create_slot(stream, slot_name, with_data);
-
-	/* Whoever finds the slot must know that the snapshot is not complete. */
-	if (with_data)
-		slot_state_set_snapshot_pending(slot_name, true);
-	ReplicationSlotPersist();
 	if (with_data)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());

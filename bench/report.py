@@ -199,7 +199,7 @@ def markdown(data):
         lines += ratios + ['']
     if data.get('throughput'):
         lines += [f"Medians of {data['repeats']} run{'s' if data['repeats'] > 1 else ''}; every reader reads the same WAL through a "
-                  'copy of the same slot, by turns. CPU is that of all threads and processes of '
+                  'copy of the same slot, by turns; the broker was warmed up by two more runs. CPU is that of all threads and processes of '
                   'the reader: walsender and client, or worker. wal2kafka sends Avro, uncompressed, '
                   'idempotent, acks=all; its time runs from the start of the worker process to the '
                   'last acknowledgement. Rates share the cores with the broker, so CPU seconds '

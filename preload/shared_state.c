@@ -184,6 +184,7 @@ detach_worker(int code, Datum arg)
 	{
 		stream->pid = 0;
 		stream->latch = NULL;
+		stream->claimed = false;
 		stream->queue_messages = 0;
 		stream->queue_bytes = 0;
 	}

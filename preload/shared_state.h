@@ -88,6 +88,8 @@ typedef struct StreamState
 	StreamWait	waiting_for;
 	pid_t		pid;			/* worker; 0: none */
 	Latch	   *latch;			/* worker's; NULL: none */
+	bool		claimed;		/* slot_name and topic_prefix are a running
+								 * worker's, which nobody else may take */
 	bool		restart_requested;	/* by restart(); worker clears it */
 	uint32		restarts;		/* worker starts since server start, less one */
 	uint32		backoff_count;	/* errors in a row; progress resets it */
