@@ -43,7 +43,8 @@ REGRESS = setup insert update delete identity keyless pk_change toast \
 	dropped_columns subxact rollback prepared ddl rewrite spill \
 	publication_tables publication_schema row_filter column_list \
 	publication_missing options skipped slot_permissions views functions \
-	types types_extension numeric datetime arrays defaults decode
+	types types_extension numeric datetime arrays defaults decode \
+	encoding
 REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=./logical.conf
 ISOLATION = concurrent_ddl_dml subxact_without_top \
 	publication_change_concurrent long_transaction

@@ -21,6 +21,7 @@
 #if PG_VERSION_NUM >= 170000
 #include "utils/wait_event.h"
 #endif
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/relmapper.h"
 
@@ -50,6 +51,16 @@
 #define compat_slot_acquire(name)	ReplicationSlotAcquire(name, true)
 #endif
 
+/*
+ * Is the slot invalidated?  15 says so only by taking away its position, which
+ * a logical slot has from its first moment on.
+ */
+#if PG_VERSION_NUM >= 160000
+#define compat_slot_lost(data)	((data)->invalidated != RS_INVAL_NONE)
+#else
+#define compat_slot_lost(data)	XLogRecPtrIsInvalid((data)->restart_lsn)
+#endif
+
 /* From 16 on every flush of WAL wakes those who sleep on WalSndCtl. */
 #if PG_VERSION_NUM >= 160000
 #define COMPAT_HAS_WAL_FLUSH_CV	1
@@ -68,6 +79,18 @@
 #else
 #define compat_create_wait_event_set(n)	CreateWaitEventSet(TopMemoryContext, n)
 #define compat_wait_event(name)			PG_WAIT_EXTENSION
+#endif
+
+/*
+ * 17 can limit the time of a transaction, and means sessions: what a server
+ * has set for those must not end a process that copies tables, or decodes
+ * what others wrote in hours.
+ */
+#if PG_VERSION_NUM >= 170000
+#define compat_lift_transaction_timeout() \
+	SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE)
+#else
+#define compat_lift_transaction_timeout()	((void) 0)
 #endif
 
 /* Relation files are named by RelFileLocator since 16. */

@@ -298,6 +298,15 @@ read_settings(void)
 							NameStr(worker.stream->database));
 	worker.settings_digest = settings_catalog_digest(MyDatabaseId,
 													 GetSessionUserId());
+
+	/*
+	 * The settings were read when the process connected, the digest just now.
+	 * What changed between the two would go unnoticed from then on.
+	 */
+	if (settings_rows_digest(MyDatabaseId, GetSessionUserId()) !=
+		worker.stream->rows_digest)
+		leave(STREAM_EXIT_RESTART);
+
 	refused = settings_refused_in_catalog(MyDatabaseId, GetSessionUserId());
 	if (refused != NULL)
 		hold(STREAM_WAIT_NOTHING, refused, NULL,
@@ -434,6 +443,7 @@ typedef struct SlotFacts
 	bool		exists;
 	bool		logical;
 	bool		ours;			/* plugin is wal2kafka */
+	bool		lost;			/* WAL that it needs is gone */
 	Oid			database;
 	XLogRecPtr	confirmed;
 	pid_t		active_pid;
@@ -510,6 +520,7 @@ examine_slots(SlotFacts *facts)
 			facts->exists = true;
 			facts->logical = (data.database != InvalidOid);
 			facts->ours = ours;
+			facts->lost = compat_slot_lost(&data);
 			facts->database = data.database;
 			facts->confirmed = data.confirmed_flush;
 			facts->active_pid = active_pid;
@@ -624,6 +635,22 @@ check_slot_usable(const SlotFacts *facts)
 						worker.slot_name, (int) facts->active_pid),
 				 errhint("End that process, for example with pg_terminate_backend().")));
 	}
+}
+
+/*
+ * Trying again does not bring WAL back.
+ */
+static void
+hold_if_lost(const SlotFacts *facts)
+{
+	if (!facts->lost)
+		return;
+	hold(STREAM_WAIT_NOTHING,
+		 psprintf("replication slot \"%s\" was invalidated by the server",
+				  worker.slot_name),
+		 psprintf("Changes after %X/%X that were not sent can only come with a new snapshot.",
+				  LSN_FORMAT_ARGS(facts->confirmed)),
+		 "Look at the server's log for the reason, such as max_slot_wal_keep_size. To begin anew, drop the slot, set wal2kafka.adopt_topics to on, and call wal2kafka.restart().");
 }
 
 /*
@@ -1015,6 +1042,7 @@ connect_worker(Datum main_arg)
 	BackgroundWorkerInitializeConnection(NameStr(stream->database),
 										 NameStr(stream->role)[0] != '\0' ?
 										 NameStr(stream->role) : NULL, 0);
+	compat_lift_transaction_timeout();
 	worker.owner = ResourceOwnerCreate(NULL, "wal2kafka worker");
 	CurrentResourceOwner = worker.owner;
 	worker.settings = settings_copy(TopMemoryContext);
@@ -1059,6 +1087,7 @@ kafka_bgworker_main(Datum main_arg)
 	}
 	if (facts.exists && !interrupted)
 	{
+		hold_if_lost(&facts);
 		compat_slot_acquire(worker.slot_name);
 		hold_if_crashing(&facts, requested);
 	}

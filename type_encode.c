@@ -89,8 +89,12 @@ put_text(const TypeEncoder *encoder, const char *text, size_t len,
 {
 	if (encoder->convert_encoding)
 	{
-		text = pg_server_to_any(text, (int) len, PG_UTF8);
-		len = strlen(text);
+		char	   *converted = pg_server_to_any(text, (int) len, PG_UTF8);
+
+		/* SQL_ASCII is only checked: the same text, without an end mark */
+		if (converted != text)
+			len = strlen(converted);
+		text = converted;
 	}
 	avro_put_bytes(buf, text, len);
 }

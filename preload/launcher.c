@@ -379,7 +379,7 @@ register_worker(int i, Entry *entry, const StreamState *stream)
  * Make the entry look as its worker expects it.
  */
 static void
-prepare_start(StreamState *stream, Oid database)
+prepare_start(StreamState *stream, Oid database, uint64 digest)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -391,6 +391,7 @@ prepare_start(StreamState *stream, Oid database)
 	stream->pid = 0;
 	stream->latch = NULL;
 	stream->retry_at = 0;
+	stream->rows_digest = digest;
 	if (stream->started_at != 0)
 		stream->restarts++;
 	stream->started_at = now;
@@ -413,7 +414,7 @@ start_stream(int i)
 
 	if (problem.message == NULL)
 	{
-		prepare_start(stream, database);
+		prepare_start(stream, database, entry->digest);
 		if (register_worker(i, entry, stream))
 		{
 			entry->phase = PHASE_RUNNING;

@@ -193,7 +193,7 @@ extern PGDLLEXPORT uint64 settings_catalog_digest(Oid database, Oid role);
  * The same purpose for a process without a database: other settings count
  * too, and the value is another one.  Needs a transaction.
  */
-extern uint64 settings_rows_digest(Oid database, Oid role);
+extern PGDLLEXPORT uint64 settings_rows_digest(Oid database, Oid role);
 
 /*
  * What is wrong with a setting of ours that stands in "place", in the catalog
