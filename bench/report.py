@@ -40,6 +40,7 @@ def facts(bench, session):
                 "SELECT name, current_setting(name) FROM pg_settings WHERE name IN"
                 " ('wal2kafka.max_queue_size_in_bytes', 'wal2kafka.kafka_options')"):
             settings[name] = value or "''"
+        settings['broker'] = 'heap 1 GB; ' + bench.BROKER.replace('\n', '; ')
     commit = subprocess.run(['git', '-C', TREE, 'rev-parse', '--short', 'HEAD'],
                             capture_output=True, text=True)
     versions = {
