@@ -82,3 +82,11 @@ preload-install: preload
 	$(MAKE) -C preload install PG_CONFIG='$(PG_CONFIG)' DESTDIR='$(DESTDIR)'
 preload-clean:
 	$(MAKE) -C preload clean PG_CONFIG='$(PG_CONFIG)'
+
+.PHONY: test bench bench-debezium
+test:
+	test/run
+bench:
+	bench/run
+bench-debezium:
+	bench/debezium

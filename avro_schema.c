@@ -25,6 +25,9 @@
 
 #define MAX_TOPIC_LEN	249
 
+/* numeric.c's limit of what a value can have (NUMERIC_DSCALE_MAX) */
+#define MAX_DECIMAL_SCALE	0x3FFF
+
 #define CONNECTOR_NAMESPACE	"io.debezium.connector.postgresql"
 
 /* Common to envelope and messages (debezium-format.md, 4) */
@@ -133,17 +136,10 @@ next_utf16(const unsigned char **p, unsigned *pending)
 	return c;
 }
 
-static const unsigned char *
-to_utf8(const char *text)
-{
-	return (const unsigned char *) pg_server_to_any(text, strlen(text),
-													PG_UTF8);
-}
-
 char *
 avro_schema_topic_name(const char *raw)
 {
-	const unsigned char *p = to_utf8(raw);
+	const unsigned char *p = (const unsigned char *) raw;
 	unsigned	pending = 0;
 	StringInfoData topic;
 	unsigned	c;
@@ -167,7 +163,7 @@ avro_schema_topic_name(const char *raw)
 char *
 avro_schema_adjust_name(const char *name, NameAdjustment mode, bool keep_dots)
 {
-	const unsigned char *p = to_utf8(name);
+	const unsigned char *p = (const unsigned char *) name;
 	unsigned	pending = 0;
 	bool		first = true;
 	StringInfoData adjusted;
@@ -191,6 +187,13 @@ avro_schema_adjust_name(const char *name, NameAdjustment mode, bool keep_dots)
 				appendStringInfoChar(&adjusted, c);
 		}
 		first = c == '.' && keep_dots && !first;
+	}
+	/* nothing may follow, so a dot at the end would leave an empty part */
+	if (first && adjusted.len > 0)
+	{
+		adjusted.data[--adjusted.len] = '\0';
+		appendStringInfoString(&adjusted, mode == NAME_ADJUST_AVRO_UNICODE ?
+							   "_u002e" : "_");
 	}
 	return adjusted.data;
 }
@@ -284,7 +287,8 @@ finish_schema(EventSchema *schema, const char *text, const char *full_name,
 }
 
 static void
-check_field_names(const SchemaField *fields, int nfields)
+check_field_names(const char *namespace, const SchemaField *fields,
+				  int nfields)
 {
 	for (int i = 0; i < nfields; i++)
 	{
@@ -293,8 +297,8 @@ check_field_names(const SchemaField *fields, int nfields)
 			if (strcmp(fields[i].name, fields[j].name) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_DUPLICATE_COLUMN),
-						 errmsg("two columns have the field name \"%s\" after adjustment",
-								fields[i].name),
+						 errmsg("two columns of \"%s\" have the field name \"%s\" after adjustment",
+								namespace, fields[i].name),
 						 errhint("Set \"wal2kafka.field_name_adjustment_mode\" to \"avro_unicode\", or rename a column.")));
 		}
 	}
@@ -306,7 +310,7 @@ append_fields(StringInfo out, const char *namespace,
 {
 	List	   *named = NIL;
 
-	check_field_names(fields, nfields);
+	check_field_names(namespace, fields, nfields);
 	for (int i = 0; i < nfields; i++)
 	{
 		const SchemaField *field = &fields[i];
@@ -418,6 +422,24 @@ string_property(const json_t *json, const char *name)
 	return value;
 }
 
+/*
+ * A name's characters.  Their order is not looked at: what matters is that a
+ * name can be put between quotes as it is.
+ */
+static char *
+name_property(const json_t *json, const char *name)
+{
+	const char *value = string_property(json, name);
+
+	for (const char *p = value; *p != '\0'; p++)
+	{
+		if (!is_letter((unsigned char) *p) && !is_digit((unsigned char) *p) &&
+			*p != '_' && *p != '.')
+			raise_no_schema("a name has other characters than letters, digits, underscores and dots");
+	}
+	return pstrdup(value);
+}
+
 static AvroNode *
 make_node(AvroKind kind, int nchildren)
 {
@@ -466,11 +488,12 @@ static AvroNode *
 parse_record(const json_t *json, const char *namespace, List **named)
 {
 	const json_t *fields = json_object_get(json, "fields");
-	const char *own = json_string_value(json_object_get(json, "namespace"));
+	const char *own = json_object_get(json, "namespace") ?
+		name_property(json, "namespace") : NULL;
 	AvroNode   *node = make_node(AVRO_KIND_RECORD, (int) json_array_size(fields));
 	char	   *dot;
 
-	node->full_name = qualified_name(string_property(json, "name"),
+	node->full_name = qualified_name(name_property(json, "name"),
 									 own ? own : namespace);
 	*named = lappend(*named, node);
 
@@ -482,7 +505,7 @@ parse_record(const json_t *json, const char *namespace, List **named)
 	{
 		const json_t *field = json_array_get(fields, i);
 
-		node->names[i] = pstrdup(string_property(field, "name"));
+		node->names[i] = name_property(field, "name");
 		node->children[i] = parse_node(json_object_get(field, "type"),
 									   namespace, named);
 	}
@@ -517,8 +540,12 @@ parse_object(const json_t *json, const char *namespace, List **named)
 	if (node->kind == AVRO_KIND_BYTES && logical &&
 		strcmp(logical, "decimal") == 0)
 	{
+		json_int_t	scale = json_integer_value(json_object_get(json, "scale"));
+
+		if (scale < 0 || scale > MAX_DECIMAL_SCALE)
+			raise_no_schema("a decimal's scale is out of range");
 		node->decimal = true;
-		node->scale = (int) json_integer_value(json_object_get(json, "scale"));
+		node->scale = (int) scale;
 	}
 	return node;
 }

@@ -23,7 +23,7 @@ typedef struct SchemaField
 } SchemaField;
 
 /*
- * "Weird-Name $1" to what Kafka and Avro allow.  Palloc'd.
+ * "Weird-Name $1", in UTF-8, to what Kafka and Avro allow.  Palloc'd.
  * avro_schema_topic_name: [A-Za-z0-9._-], 249 characters, no "." or "..".
  * avro_schema_adjust_name: each part between dots a valid Avro name.
  */

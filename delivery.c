@@ -401,8 +401,8 @@ delivery_sent(const Delivery *delivery)
 	return delivery->sent;
 }
 
-void
-delivery_wait(Delivery *delivery, long timeout_ms)
+static void
+wait_for_event(Delivery *delivery, long timeout_ms)
 {
 	WaitEvent	event;
 
@@ -411,6 +411,13 @@ delivery_wait(Delivery *delivery, long timeout_ms)
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	delivery_service(delivery);
+}
+
+void
+delivery_wait(Delivery *delivery, long timeout_ms)
+{
+	kafka_sink_push(delivery->kafka);
+	wait_for_event(delivery, timeout_ms);
 }
 
 /*
@@ -548,6 +555,7 @@ on_registry_wait(void *arg, RegistryProblem problem, const char *reason)
 						delivery->stream->name)));
 	}
 	delivery->registry_away = away;
+	kafka_sink_push(delivery->kafka);
 	delivery_publish(delivery);
 	delivery_service(delivery);
 	stream_set_waiting(delivery->stream,
@@ -591,7 +599,11 @@ send_message(Delivery *delivery, KafkaTopic *topic,
 	while ((result = kafka_sink_send(delivery->kafka, topic, key, key_len,
 									 value, value_len, headers, nheaders,
 									 timestamp_ms, ticket)) == KAFKA_QUEUE_FULL)
-		wait_in_emit(delivery);
+	{
+		/* no push: there is more than requests hold */
+		delivery_publish(delivery);
+		wait_for_event(delivery, 1000);
+	}
 	return result;
 }
 

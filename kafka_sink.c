@@ -132,9 +132,13 @@ static const PropertyRule property_rules[] = {
 	{"*.pem", REFUSED_INLINE, IS_SECRET},
 };
 
+/* See the sender. */
+#define SENDER_LINGER	"500"
+#define SENDER_FLUSH_MS	5
+
 /* Defaults of ours, which options may change. */
 static const Option default_properties[] = {
-	{"linger.ms", "5"},
+	{"linger.ms", SENDER_LINGER},
 	{"batch.size", "1000000"},
 	{"reconnect.backoff.max.ms", "1000"},
 	{"socket.keepalive.enable", "true"},
@@ -268,6 +272,8 @@ typedef struct TopicRequest
 	int64		next_try;
 } TopicRequest;
 
+typedef struct Sender Sender;
+
 struct KafkaSink
 {
 	MemoryContext cxt;			/* holds the sink */
@@ -285,6 +291,7 @@ struct KafkaSink
 	uint64		queued_bytes;
 	uint64		queued_messages;
 	uint64		header_bytes;	/* part of queued_bytes */
+	Sender	   *sender;			/* NULL: the operator chose linger.ms */
 	KafkaTopic *topics[TOPIC_BUCKETS];
 	TopicRequest *request;		/* NULL: nothing is under way */
 	SinkFailure failure;
@@ -1594,6 +1601,123 @@ renew_tokens_in_background(KafkaSink *sink)
 		rd_kafka_error_destroy(error);
 }
 
+/*
+ * The sender.
+ *
+ * An idempotent producer has one request under way for a partition.  While
+ * that one is out and the first message behind it is older than linger.ms,
+ * librdkafka's broker thread does not sleep: with a short linger it spins
+ * whenever there is more to send than a request holds, and takes the
+ * processor from whoever decodes.  So the linger is long, and what fills a
+ * request goes out by its size.  What does not is sent when the caller has
+ * nothing else to do and says so by kafka_sink_push(): while somebody is in
+ * rd_kafka_flush(), librdkafka does not linger.  That call blocks, since
+ * reports are events that only the caller's thread reads; so a thread makes
+ * it.  It runs nothing but librdkafka's code, with all signals blocked.
+ */
+struct Sender
+{
+	rd_kafka_t *rk;
+	pthread_t	thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	bool		wanted;			/* under mutex, as is stop */
+	bool		stop;
+};
+
+static void *
+sender_thread(void *arg)
+{
+	Sender	   *sender = arg;
+
+	pthread_mutex_lock(&sender->mutex);
+	for (;;)
+	{
+		while (!sender->wanted && !sender->stop)
+			pthread_cond_wait(&sender->cond, &sender->mutex);
+		if (sender->stop)
+			break;
+		sender->wanted = false;
+		pthread_mutex_unlock(&sender->mutex);
+		rd_kafka_flush(sender->rk, SENDER_FLUSH_MS);
+		pthread_mutex_lock(&sender->mutex);
+	}
+	pthread_mutex_unlock(&sender->mutex);
+	return NULL;
+}
+
+/*
+ * NULL if there is no thread to be had: then everything waits for its linger.
+ */
+static Sender *
+start_sender(rd_kafka_t *rk)
+{
+	Sender	   *sender = calloc(1, sizeof(Sender));
+	sigset_t	all;
+	sigset_t	before;
+	bool		started;
+
+	if (sender == NULL)
+		return NULL;
+	sender->rk = rk;
+	pthread_mutex_init(&sender->mutex, NULL);
+	pthread_cond_init(&sender->cond, NULL);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	started = pthread_create(&sender->thread, NULL, sender_thread,
+							 sender) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (started)
+		return sender;
+	free(sender);
+	return NULL;
+}
+
+static void
+stop_sender(Sender *sender)
+{
+	if (sender == NULL)
+		return;
+	pthread_mutex_lock(&sender->mutex);
+	sender->stop = true;
+	pthread_cond_signal(&sender->cond);
+	pthread_mutex_unlock(&sender->mutex);
+	pthread_join(sender->thread, NULL);
+	pthread_cond_destroy(&sender->cond);
+	pthread_mutex_destroy(&sender->mutex);
+	free(sender);
+}
+
+void
+kafka_sink_push(KafkaSink *sink)
+{
+	Sender	   *sender = sink->sender;
+
+	if (sender == NULL || sink->queued_messages == 0)
+		return;
+	pthread_mutex_lock(&sender->mutex);
+	if (!sender->wanted)
+	{
+		sender->wanted = true;
+		pthread_cond_signal(&sender->cond);
+	}
+	pthread_mutex_unlock(&sender->mutex);
+}
+
+static bool
+lingers_by_choice(const OptionList *options)
+{
+	for (int i = 0; i < options->count; i++)
+	{
+		const char *name = options->options[i].name;
+
+		if (strcmp(name, "linger.ms") == 0 ||
+			strcmp(name, "queue.buffering.max.ms") == 0)
+			return true;
+	}
+	return false;
+}
+
 KafkaSink *
 kafka_sink_create(const KafkaSinkConfig *config)
 {
@@ -1640,6 +1764,8 @@ kafka_sink_create(const KafkaSinkConfig *config)
 	sink->queue = rd_kafka_queue_get_main(sink->rk);
 	rd_kafka_queue_io_event_enable(sink->queue, sink->wake_write, "", 1);
 	renew_tokens_in_background(sink);
+	if (!lingers_by_choice(&config->options))
+		sink->sender = start_sender(sink->rk);
 	return sink;
 }
 
@@ -1750,6 +1876,8 @@ kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 		rd_kafka_flush(sink->rk, 2);
 		drain(sink);
 	}
+
+	stop_sender(sink->sender);
 
 	/* What is sent now or later counts as not acknowledged. */
 	rd_kafka_purge(sink->rk, RD_KAFKA_PURGE_F_QUEUE |

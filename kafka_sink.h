@@ -111,6 +111,13 @@ extern int	kafka_sink_poll(KafkaSink *sink);
  */
 extern bool kafka_sink_failed_ticket(const KafkaSink *sink, uint64 *ticket);
 
+/*
+ * Send what is queued now, rather than wait for more to go with it.  To be
+ * called before a sleep: while there is more to decode, full requests cost
+ * less.  Does nothing when the options set linger.ms: then that holds.
+ */
+extern void kafka_sink_push(KafkaSink *sink);
+
 /* What the sink holds, by our count: key + value + 200 bytes a message. */
 extern uint64 kafka_sink_queued_bytes(const KafkaSink *sink);
 extern uint64 kafka_sink_queued_messages(const KafkaSink *sink);

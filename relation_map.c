@@ -708,6 +708,34 @@ fill_target(RelationMap *map, RelationEntry *entry, Relation root)
 	keep_schema(&target->key, cxt);
 }
 
+/*
+ * Two tables whose names differ only in what Kafka does not allow would share
+ * a topic, and rows with equal keys overwrite each other.
+ */
+static void
+check_topic(RelationMap *map, const RelationEntry *entry)
+{
+	HASH_SEQ_STATUS status;
+	RelationEntry *other;
+
+	hash_seq_init(&status, map->entries);
+	while ((other = hash_seq_search(&status)) != NULL)
+	{
+		if (!other->valid || !other->selected || other->building ||
+			other->target.relid == entry->target.relid ||
+			strcmp(other->target.topic, entry->target.topic) != 0)
+			continue;
+		hash_seq_term(&status);
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("tables \"%s.%s\" and \"%s.%s\" have the same topic \"%s\"",
+						other->target.schema_name, other->target.table_name,
+						entry->target.schema_name, entry->target.table_name,
+						entry->target.topic),
+				 errhint("Rename one of them, or leave it out of the publication.")));
+	}
+}
+
 static void *
 grow_names(void *data, size_t size)
 {
@@ -784,6 +812,7 @@ fill_entry(RelationMap *map, RelationEntry *entry, Relation relation)
 		GetSysCacheHashValue1(NAMESPACEOID,
 							  ObjectIdGetDatum(RelationGetNamespace(root)));
 	fill_target(map, entry, root);
+	check_topic(map, entry);
 	fill_source_names(entry);
 	fill_slots(entry, relation, root);
 	if (root != relation)

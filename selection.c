@@ -24,9 +24,10 @@ selection_topic_prefix(const Settings *settings, const char *database_name)
 char *
 selection_schemas_topic(const Settings *settings, const char *database_name)
 {
-	return avro_schema_topic_name(psprintf("%s.schemas",
-										   selection_topic_prefix(settings,
-																  database_name)));
+	char	   *name = psprintf("%s.schemas",
+								selection_topic_prefix(settings, database_name));
+
+	return avro_schema_topic_name(relation_map_utf8(name));
 }
 
 static List *

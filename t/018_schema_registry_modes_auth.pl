@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use Cwd;
 use FindBin;
 use lib "$FindBin::Bin/../test/lib";
 
@@ -31,7 +32,7 @@ sub posts
 sub next_setting
 {
 	my (%set) = @_;
-	my $pid = $t->worker_pid;
+	my $pid = $t->stat('pid') || 0;
 
 	$registry->clear;
 	foreach my $name (sort keys %set)
@@ -39,6 +40,10 @@ sub next_setting
 		$t->admin(defined $set{$name} ? "ALTER DATABASE shop SET wal2kafka.$name = '$set{$name}'"
 			: "ALTER DATABASE shop RESET wal2kafka.$name");
 	}
+	wait_until('another worker runs', sub {
+		my $now = $t->stat('pid');
+		return $now && $now =~ /^[1-9]/ && $now != $pid;
+	});
 	return;
 }
 
@@ -73,7 +78,7 @@ next_setting(value_subject_name_strategy => undef);
 
 # Basic authentication, by a file that only the server's user can read.
 $registry->control(require_auth => 'basic reader:s3cret');
-my $file = $t->{node}->data_dir . '/registry.options';
+my $file = Cwd::abs_path($t->{node}->data_dir) . '/registry.options';
 append_to_file($file, "basic.auth.user.info=reader:s3cret\n");
 chmod 0600, $file;
 $t->sql('ALTER TABLE item ADD COLUMN price int');

@@ -302,12 +302,14 @@ sub topic
 	return ($self->{prefix} || $self->{database}) . ".$table";
 }
 
-# All records of a table's topic (or of a topic with its full name).
+# All records of a table's topic (or of a topic with its full name); with
+# from => n those from that offset on.
 sub records
 {
 	my ($self, $table, %option) = @_;
 	my $topic = $option{topic} || $self->topic($table);
-	my ($ok, $out, $err) = $self->reader('dump', '--missing-ok', $topic);
+	my ($ok, $out, $err) = $self->reader('dump', '--missing-ok',
+		$option{from} ? ('--from', $option{from}) : (), $topic);
 
 	die "consume.py: $err" unless $ok;
 	return [ map { decode_json($_) } split /\n/, $out ];
@@ -329,12 +331,22 @@ sub events
 # "c:1 u:1 d:1 -:1": what happened to which key, for short comparisons
 sub story
 {
-	my ($self, $table) = @_;
+	my ($self, $table, %option) = @_;
 	return join ' ', map {
 		my $fields = $_->{key};
 		my $key = $fields ? join(',', map { $fields->{$_} } sort keys %$fields) : '?';
 		($_->{value} ? $_->{value}{op} : '-') . ":$key";
-	} @{ $self->records($table) };
+	} @{ $self->records($table, %option) };
+}
+
+# Numbers of events, tombstones and live keys of a table's topic, undecoded.
+sub count
+{
+	my ($self, $table) = @_;
+	my ($ok, $out, $err) = $self->reader('count', $self->topic($table));
+
+	die "consume.py: $err" unless $ok;
+	return decode_json($out);
 }
 
 # ----------

@@ -138,6 +138,8 @@ def read_raw(args, topics, for_ever=False):
 
 def records(args, schemas, topics, for_ever=False):
     for raw in read_raw(args, topics, for_ever):
+        if raw.offset() < args.first:
+            continue
         key, key_schema = schemas.decode(raw.key())
         value, value_schema = schemas.decode(raw.value())
         yield {
@@ -313,6 +315,8 @@ def main():
     parser.add_argument("--schemas-topic", default="")
     parser.add_argument("--journal", help="what workload.py wrote")
     parser.add_argument("--table", help="final rows, a JSON object a line")
+    parser.add_argument("--from", dest="first", type=int, default=0,
+                        help="decode from this offset on")
     parser.add_argument("--missing-ok", action="store_true",
                         help="a topic that does not exist is an empty one")
     args = parser.parse_args()
