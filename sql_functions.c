@@ -16,6 +16,7 @@
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -238,5 +239,8 @@ put_schema(Datum *values, bool *nulls, int subject_column,
 
 	subject = registry_subject(strategy, topic, schema->full_name, is_key);
 	values[subject_column] = CStringGetTextDatum(subject);
-	values[subject_column + 1] = CStringGetTextDatum(schema->text);
+	/* ours is UTF-8, the database's encoding may be another */
+	values[subject_column + 1] =
+		CStringGetTextDatum(pg_any_to_server(schema->text, schema->text_len,
+											 PG_UTF8));
 }

@@ -90,13 +90,15 @@ $t->wait_state('streaming');
 
 # ---- the slot ----
 my $slot = $t->slot;
+my $listed = $t->admin(q{SELECT count(*) FROM pg_settings WHERE name = 'output_plugin_libraries'});
+my $trusting = $listed ? q{ options='-c output_plugin_libraries=wal2kafka'} : '';
 bad('slot held by someone else', qr/in use|active/,
 	sub {
 		my $stop = $t->worker_pid;
 		$t->set('wal2kafka.streams', '');
 		wait_until('the worker ended', sub { !kill 0, $stop });
 		$t->{holder} = IPC::Run::start(
-			[ $node->installed_command('pg_recvlogical'), '-d', $node->connstr('shop'),
+			[ $node->installed_command('pg_recvlogical'), '-d', $node->connstr('shop') . $trusting,
 				'-S', $slot, '--start', '-n', '-f', '/dev/null' ],
 			'2>', '/dev/null');
 		wait_until('it holds the slot', sub {
@@ -176,7 +178,7 @@ pass('stream without a role is refused');
 $t->set('wal2kafka.streams', $stream);
 
 # Where the server lists its output plugins, SQL functions need the line.
-if ($t->admin(q{SELECT count(*) FROM pg_settings WHERE name = 'output_plugin_libraries'}))
+if ($listed)
 {
 	my ($code, $out, $err) = $node->psql('shop',
 		q{SELECT pg_create_logical_replication_slot('by_hand', 'wal2kafka')});
