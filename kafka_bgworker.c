@@ -128,16 +128,19 @@ static void leave(StreamExit reason) __attribute__((noreturn));
 
 /*
  * Every error of this process that reaches the log is the stream's last
- * error, FATAL ones included, which cannot be caught.
+ * error, FATAL ones included, which cannot be caught.  So is a warning: one
+ * of a publication that is gone means changes that are not sent.
  */
 static void
 note_error(ErrorData *edata)
 {
+	if (edata->elevel >= WARNING && worker.stream != NULL &&
+		edata->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN)
+		stream_set_error(worker.stream, edata->message, edata->detail,
+						 edata->hint);
 	if (edata->elevel >= ERROR && worker.stream != NULL &&
 		edata->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN)
 	{
-		stream_set_error(worker.stream, edata->message, edata->detail,
-						 edata->hint);
 		SpinLockAcquire(&worker.stream->mutex);
 		worker.stream->exit = STREAM_EXIT_ERROR;
 		SpinLockRelease(&worker.stream->mutex);

@@ -312,7 +312,7 @@ raise_not_a_number(uint16 header)
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 			 errmsg("numeric value \"%s\" has no representation as an Avro decimal",
 					name),
-			 errhint("Send the column as double precision, or leave it out by a column list of the publication.")));
+			 errhint("Keep such values out of the column by a check constraint. To get past this row, pause the stream and move its slot behind the transaction with pg_replication_slot_advance(); nothing of the transaction is sent then.")));
 }
 
 static void

@@ -336,13 +336,18 @@ contains(const char *text, const char *part)
 
 /*
  * Has an address "scheme://user:password@host/path" a user in it?  Looks at
- * every address in the text.
+ * every address in the text.  Without a scheme there must be a password too:
+ * name@REALM is no address.
  */
 static bool
 has_user_information(const char *value)
 {
 	const char *p = value;
+	size_t		user_len = strcspn(p, ":@/?#, \t");
 
+	if (p[user_len] == ':' &&
+		p[user_len + 1 + strcspn(p + user_len + 1, "@/?#, \t")] == '@')
+		return true;
 	while ((p = strstr(p, "://")) != NULL)
 	{
 		p += 3;
@@ -455,6 +460,17 @@ check_option_list(const char *value, char *reason)
 	return true;
 }
 
+/*
+ * Is there a line break within the value?  What was meant as the next entry,
+ * a password say, must not become part of the one before it.
+ */
+static bool
+has_line_break(const char *value)
+{
+	value += strcspn(value, "\r\n");
+	return *skip_space(value) != '\0';
+}
+
 static bool
 check_inline_options(const char *value, char *reason)
 {
@@ -477,6 +493,8 @@ check_inline_options(const char *value, char *reason)
 		strlcpy(name, option.name, option.name_len + 1);
 		strlcpy(text, option.value, option.value_len + 1);
 		why = settings_option_refusal(name, text, false);
+		if (why == NULL && has_line_break(text))
+			why = "Entries are separated by semicolons, not by lines.";
 		if (why != NULL)
 			return refuse(reason, "Entry %d (%s) is refused. %s", n, name, why);
 	}

@@ -122,10 +122,9 @@ bad('slot of another plugin', qr/foreign_slot/,
 bad('broker address where nobody listens', qr/refused|Connect to|broker/i,
 	sub { $t->set('wal2kafka.bootstrap_servers', '127.0.0.1:1') },
 	sub { $t->set('wal2kafka.bootstrap_servers', $t->{kafka}->address) });
-bad('broker address that is a PostgreSQL', qr/127\.0\.0\.1|broker/i,
-	sub {
-		$t->set('wal2kafka.bootstrap_servers', $t->{registry}->address =~ s{^http://([^/]*)/.*}{$1}r);
-	},
+my ($web) = $t->{registry}->address =~ m{^http://([^/]*)/};
+bad('broker address that is no broker', qr/\Q$web\E/,
+	sub { $t->set('wal2kafka.bootstrap_servers', $web) },
 	sub { $t->set('wal2kafka.bootstrap_servers', $t->{kafka}->address) });
 bad('registry address that is none', qr/registry|http|schema/i,
 	sub {
@@ -133,6 +132,27 @@ bad('registry address that is none', qr/registry|http|schema/i,
 		$t->sql('INSERT INTO item VALUES (' . ++$next . ')');
 	},
 	sub { $t->set('wal2kafka.schema_registry_url', $t->{registry}->address) });
+
+bad('slot lost', qr/\Q$slot\E/,
+	sub {
+		$t->set('wal2kafka.streams', '');
+		wait_until('idle', sub {
+			$t->admin('SELECT count(*) FROM pg_replication_slots WHERE active') == 0 });
+		$t->set('max_slot_wal_keep_size', '1MB');
+		wait_until('the slot is lost', sub {
+			$t->admin('CREATE TABLE filler AS SELECT i FROM generate_series(1, 100000) i');
+			$t->admin('DROP TABLE filler; SELECT pg_switch_wal(); CHECKPOINT');
+			$t->admin("SELECT wal_status FROM pg_replication_slots WHERE slot_name = '$slot'") eq 'lost';
+		});
+		$t->set('wal2kafka.streams', $stream);
+	},
+	sub {
+		# what was between is gone, and only an operator can decide to go on
+		$t->set('max_slot_wal_keep_size', undef);
+		$t->set('wal2kafka.adopt_topics', 'on');
+		wait_until('the slot is dropped', sub {
+			($node->psql('postgres', "SELECT pg_drop_replication_slot('$slot')"))[0] == 0 });
+	});
 
 # ---- what needs a restart of the server ----
 bad('wal_level too low', qr/wal_level/,
