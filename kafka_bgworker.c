@@ -127,6 +127,35 @@ static void leave(StreamExit reason) __attribute__((noreturn));
 /* ---- errors and exit ---- */
 
 /*
+ * Detail and context of an error on one line: the context names table, column
+ * and LSN.  It names the stream as well, which the view does anyway.
+ */
+static char *
+join_detail(const ErrorData *edata)
+{
+	StringInfoData text;
+	const char *line = edata->context;
+
+	initStringInfo(&text);
+	if (edata->detail != NULL)
+		appendStringInfoString(&text, edata->detail);
+	while (line != NULL && *line != '\0')
+	{
+		size_t		len = strcspn(line, "\n");
+
+		if (strncmp(line, "stream \"", strlen("stream \"")) != 0)
+			appendStringInfo(&text, "%s%.*s", text.len > 0 ? " " : "",
+							 (int) len, line);
+		line += len;
+		line += (*line == '\n');
+		if (*line != '\0' && text.len > 0 &&
+			strncmp(line, "stream \"", strlen("stream \"")) != 0)
+			appendStringInfoChar(&text, ',');
+	}
+	return text.len > 0 ? text.data : NULL;
+}
+
+/*
  * Every error of this process that reaches the log is the stream's last
  * error, FATAL ones included, which cannot be caught.  So is a warning: one
  * of a publication that is gone means changes that are not sent.
@@ -136,7 +165,7 @@ note_error(ErrorData *edata)
 {
 	if (edata->elevel >= WARNING && worker.stream != NULL &&
 		edata->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN)
-		stream_set_error(worker.stream, edata->message, edata->detail,
+		stream_set_error(worker.stream, edata->message, join_detail(edata),
 						 edata->hint);
 	if (edata->elevel >= ERROR && worker.stream != NULL &&
 		edata->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN)

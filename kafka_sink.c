@@ -392,9 +392,14 @@ name_matches(const char *pattern, const char *name)
 	return strcmp(name, pattern) == 0;
 }
 
+/*
+ * librdkafka takes a topic's property also as "topic." and its name.
+ */
 static const PropertyRule *
 property_rule(const char *name)
 {
+	if (strncmp(name, "topic.", strlen("topic.")) == 0)
+		name += strlen("topic.");
 	for (int i = 0; i < lengthof(property_rules); i++)
 	{
 		if (name_matches(property_rules[i].pattern, name))

@@ -213,6 +213,8 @@ properties(void)
 	};
 	static const char *const never[] = {
 		"enable.idempotence=true", "acks=1", "request.required.acks=-1",
+		"topic.acks=1", "topic.partitioner=random",
+		"topic.message.timeout.ms=1",
 		"transactional.id=x", "message.timeout.ms=1", "delivery.timeout.ms=1",
 		"max.in.flight=1", "max.in.flight.requests.per.connection=1",
 		"enable.gapless.guarantee=true", "partitioner=random",
