@@ -42,7 +42,7 @@ REGRESS = setup insert update delete identity keyless pk_change toast \
 	truncate messages partition generated generated_publication \
 	dropped_columns subxact rollback prepared ddl rewrite spill \
 	publication_tables publication_schema row_filter column_list \
-	publication_missing options skipped slot_permissions views functions \
+	publication_missing options names secrets skipped slot_permissions views functions \
 	types types_extension numeric datetime arrays defaults decode \
 	encoding
 REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=./logical.conf

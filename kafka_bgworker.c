@@ -559,7 +559,8 @@ examine_slots(SlotFacts *facts)
 		}
 		else if (ours && data.database == MyDatabaseId && active_pid == 0 &&
 				 data.persistency == RS_PERSISTENT &&
-				 !slot_has_stream(NameStr(data.name)))
+				 !slot_has_stream(NameStr(data.name)) &&
+				 slot_state_exists(NameStr(data.name)))
 			facts->orphan = data.name;
 	}
 	LWLockRelease(ReplicationSlotControlLock);

@@ -140,6 +140,16 @@ save_state(const char *slot_name, SlotState *state)
 }
 
 bool
+slot_state_exists(const char *slot_name)
+{
+	char		path[MAXPGPATH];
+	struct stat st;
+
+	state_path(path, slot_name, "state");
+	return stat(path, &st) == 0;
+}
+
+bool
 slot_state_snapshot_pending(const char *slot_name)
 {
 	SlotState	state;

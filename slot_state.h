@@ -19,6 +19,12 @@
 #define CRASH_LIMIT			2
 #define CRASH_WINDOW_SECS	600
 
+/*
+ * Is it the slot of a stream?  Slots that somebody makes for decoding by SQL
+ * have the same plugin, but no state.
+ */
+extern bool slot_state_exists(const char *slot_name);
+
 /* Is a snapshot that was begun for this slot not complete? */
 extern bool slot_state_snapshot_pending(const char *slot_name);
 extern void slot_state_set_snapshot_pending(const char *slot_name,

@@ -106,7 +106,10 @@ create_slot(StreamState *stream, const char *slot_name, bool with_data)
 		ReplicationSlotSave();
 	}
 	else
+	{
+		slot_state_set_snapshot_pending(slot_name, false);
 		ReplicationSlotPersist();
+	}
 	FreeDecodingContext(ctx);
 	return consistent_point;
 }
@@ -330,7 +333,8 @@ read_tables(SnapshotRun *run, const Settings *settings)
 			 errmsg("stream \"%s\" begins its snapshot at %X/%X",
 					run->stream->name,
 					LSN_FORMAT_ARGS(run->consistent_point)),
-			 errdetail("It reads %d tables.", list_length(relids))));
+			 errdetail_plural("It reads %d table.", "It reads %d tables.",
+							  list_length(relids), list_length(relids))));
 	check_all_readable(relids);
 
 	delivery_begin_unit(run->delivery, begin_time);

@@ -6,8 +6,9 @@
 /*
  * Streaming needs nothing of this: it shows and steers.
  *
- * Functions run with the rights of their caller.  None is executable by
- * PUBLIC; pg_monitor may read the views and call health().  Whoever is granted
+ * Functions run with the rights of their caller.  None that shows data or
+ * changes a stream is executable by PUBLIC; pg_monitor may read the views and
+ * call health().  Whoever is granted
  * pause(), for one, also needs the right to change the setting behind it,
  * which a superuser has.
  *

@@ -175,6 +175,9 @@ services_start()
 
 server_create()
 {
+	local virtual=
+	# which no publication and no snapshot sends
+	[ "$major" -lt 18 ] || virtual=', never int GENERATED ALWAYS AS (id * 3) VIRTUAL'
 	inside initdb -D "$data" -A trust -U postgres > "$work/initdb.log" || return 1
 	cat >> "$dir$data/postgresql.conf" <<-END
 		port = $pg_port
@@ -195,7 +198,7 @@ server_create()
 		sql postgres 'CREATE DATABASE filled' &&
 		sql filled "$(cat "$here/test/lib/workload.sql")" &&
 		sql filled "CREATE TABLE item (id int PRIMARY KEY, name text NOT NULL,
-			doubled int GENERATED ALWAYS AS (id * 2) STORED);
+			doubled int GENERATED ALWAYS AS (id * 2) STORED$virtual);
 			INSERT INTO item SELECT i, 'item ' || i FROM generate_series(1, 1000) i" &&
 		sql postgres 'ALTER DATABASE filled RENAME TO shop'
 }
@@ -268,7 +271,7 @@ table_changes()
 		'ALTER TABLE item DROP COLUMN name' \
 		"UPDATE item SET note = 'again'" &&
 		caught_up || return 1
-	sql shop 'SELECT row_to_json(i) FROM item i' > "$work/item.table"
+	sql shop "SELECT to_jsonb(i) - 'never' FROM item i" > "$work/item.table"
 	reader fold shop.public.item > "$work/item.topic" &&
 		same_rows "$work/item.table" "$work/item.topic"
 }

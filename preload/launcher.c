@@ -49,7 +49,7 @@
 #include "settings.h"
 #include "shared_state.h"
 
-#define STREAM_LIBRARY		"wal2kafka_stream"
+#define STREAM_LIBRARY		"$libdir/wal2kafka_stream"
 #define STREAM_FUNCTION		"kafka_bgworker_main"
 
 #define LAUNCHER_RESTART_S	5

@@ -44,6 +44,17 @@ $$;
 SELECT outcome('\x77326b01' || '\x0000000174'::bytea || '\xffffffffffffffff'::bytea || '\x000000017b'::bytea || '\x0000000100'::bytea || '\x00'::bytea);
 SELECT outcome('\x77326b01' || '\x0000000174'::bytea || '\xffffffffffffffff'::bytea || '\x00000005'::bytea || '"bla"' || '\x0000000100'::bytea || '\x00'::bytea);
 
+-- schemas that must not reach libavro or the number's text
+CREATE FUNCTION outcome_of(schema text, datum bytea) RETURNS text LANGUAGE sql AS $$
+SELECT outcome('\x77326b010000000174ffffffffffffffff'::bytea
+	|| int4send(length(schema)) || convert_to(schema, 'UTF8')
+	|| int4send(length(datum)) || datum || '\x00'::bytea)
+$$;
+SELECT outcome_of('{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"bytes","logicalType":"decimal","scale":' || scale || '}}]}', '\x0205')
+FROM unnest('{0,2,-1,-5,16383,16384,2147483647,4294967291}'::bigint[]) AS scale;
+SELECT outcome_of(replace('{"type":"record","name":"R","fields":[{"name":"a","type":"int"}]}', name, other), '\x0a')
+FROM (VALUES ('"a"', '"b.c"'), ('"a"', '"\",\"type\":\"null\"},{\"name\":\"x"'), ('"R"', '"\"R"'), ('"R"', '"R","namespace":"\""'), ('"R"', '"R","namespace":1')) AS t (name, other);
+
 -- cut off, or changed, at each byte: an error or JSON, nothing worse
 SELECT outcome(substr(data, 1, g)), count(*) > 0
 FROM frames, generate_series(1, length(data) - 1) AS g

@@ -152,6 +152,7 @@ bad('slot lost', qr/\Q$slot\E/,
 		$t->set('wal2kafka.adopt_topics', 'on');
 		wait_until('the slot is dropped', sub {
 			($node->psql('postgres', "SELECT pg_drop_replication_slot('$slot')"))[0] == 0 });
+		$t->admin("SELECT wal2kafka.restart('$stream')");
 	});
 
 # ---- what needs a restart of the server ----

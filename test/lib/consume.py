@@ -168,7 +168,7 @@ def plain(value):
 
 def dump(args, schemas):
     for record in records(args, schemas, args.topic, args.mode == "follow"):
-        print(json.dumps(record, default=plain, sort_keys=True), flush=args.mode == "follow")
+        print(json.dumps(record, default=plain), flush=args.mode == "follow")
 
 
 def count(args, schemas):
