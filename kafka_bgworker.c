@@ -1090,6 +1090,11 @@ check_can_stream(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("wal2kafka.bootstrap_servers is not set"),
 				 errhint("Set it to the address of a Kafka broker, such as \"localhost:9092\".")));
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("logical decoding requires wal_level >= logical"),
+				 errhint("Set wal_level to \"logical\" and restart the server.")));
 	CheckLogicalDecodingRequirements();
 	trust_own_plugin();
 }

@@ -256,18 +256,21 @@ check_file(const char *setting, const char *path, int fd, struct stat *st)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("file \"%s\" of setting \"%s\" is not a regular file",
-						path, setting)));
+						path, setting),
+				 errhint("Correct the setting.")));
 	if (st->st_uid != geteuid() && st->st_uid != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("file \"%s\" of setting \"%s\" must be owned by the server's user or root",
-						path, setting)));
+						path, setting),
+				 errhint("Change its owner to the server's user.")));
 	if (st->st_mode & (S_IRWXG | S_IRWXO))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("file \"%s\" of setting \"%s\" has group or world access",
 						path, setting),
-				 errdetail("It may hold secrets, so its permissions must be u=rw (0600) or less.")));
+				 errdetail("It may hold secrets, so only its owner may have access."),
+				 errhint("Set its permissions to 0600.")));
 	if (st->st_size > MAX_FILE_SIZE)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -319,7 +322,8 @@ options_read_file(const char *setting, const char *path)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not open file \"%s\" of setting \"%s\": %m",
-						path, setting)));
+						path, setting),
+				 errhint("Make the file readable for the server's user, or correct the setting.")));
 	check_file(setting, path, fd, &st);
 
 	buffer = palloc(st.st_size + 1);
