@@ -414,9 +414,15 @@ wait_for_event(Delivery *delivery, long timeout_ms)
 }
 
 void
-delivery_wait(Delivery *delivery, long timeout_ms)
+delivery_push(Delivery *delivery)
 {
 	kafka_sink_push(delivery->kafka);
+}
+
+void
+delivery_wait(Delivery *delivery, long timeout_ms)
+{
+	delivery_push(delivery);
 	wait_for_event(delivery, timeout_ms);
 }
 

@@ -913,6 +913,7 @@ service(void *arg)
 			stream->caught_up_at = now;
 		SpinLockRelease(&stream->mutex);
 		delivery_publish(worker.delivery);
+		delivery_push(worker.delivery);
 	}
 
 	/*
