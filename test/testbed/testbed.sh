@@ -237,7 +237,9 @@ fetch_registry()
 	mkdir -p "$WAL2KAFKA_CACHE"
 	rm -rf "$target.part"
 	mkdir "$target.part"
-	maven "io.apicurio:$artifact:$REGISTRY_VERSION" dependency:get \
+	# this version of the plugin asks for no parent of a lone archive
+	maven "io.apicurio:$artifact:$REGISTRY_VERSION" \
+		org.apache.maven.plugins:maven-dependency-plugin:2.8:get \
 		-Dtransitive=false "-Dartifact=io.apicurio:$artifact:$REGISTRY_VERSION:tar.gz:all"
 	tar -xzf "$WAL2KAFKA_CACHE/m2/io/apicurio/$artifact/$REGISTRY_VERSION/$artifact-$REGISTRY_VERSION-all.tar.gz" \
 		-C "$target.part" || fail "the archive of $artifact is damaged; remove $WAL2KAFKA_CACHE/m2"
