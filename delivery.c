@@ -414,15 +414,9 @@ wait_for_event(Delivery *delivery, long timeout_ms)
 }
 
 void
-delivery_push(Delivery *delivery)
-{
-	kafka_sink_push(delivery->kafka);
-}
-
-void
 delivery_wait(Delivery *delivery, long timeout_ms)
 {
-	delivery_push(delivery);
+	kafka_sink_push(delivery->kafka);
 	wait_for_event(delivery, timeout_ms);
 }
 

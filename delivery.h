@@ -95,13 +95,6 @@ extern XLogRecPtr delivery_sent(const Delivery *delivery);
  */
 extern void delivery_wait(Delivery *delivery, long timeout_ms);
 
-/*
- * Send now what is queued.  delivery_wait() does; under a load that never
- * lets the caller wait, it has to be done every so often, so that rare
- * messages do not linger.
- */
-extern void delivery_push(Delivery *delivery);
-
 /* Copy counters to shared memory. */
 extern void delivery_publish(Delivery *delivery);
 

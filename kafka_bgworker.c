@@ -913,7 +913,6 @@ service(void *arg)
 			stream->caught_up_at = now;
 		SpinLockRelease(&stream->mutex);
 		delivery_publish(worker.delivery);
-		delivery_push(worker.delivery);
 	}
 
 	/*
