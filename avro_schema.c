@@ -169,13 +169,15 @@ avro_schema_adjust_name(const char *name, NameAdjustment mode, bool keep_dots)
 	StringInfoData adjusted;
 	unsigned	c;
 
+	if (mode == NAME_ADJUST_NONE)
+		return pstrdup(name);
 	initStringInfo(&adjusted);
 	while ((c = next_utf16(&p, &pending)) != 0)
 	{
 		bool		digit = is_digit(c);
 
 		if (is_letter(c) || (digit && !first) ||
-			(c == '_' && mode == NAME_ADJUST_AVRO) ||
+			(c == '_' && mode != NAME_ADJUST_AVRO_UNICODE) ||
 			(c == '.' && keep_dots && !first))
 			appendStringInfoChar(&adjusted, c);
 		else if (mode == NAME_ADJUST_AVRO_UNICODE)
@@ -314,15 +316,15 @@ append_fields(StringInfo out, const char *namespace,
 	for (int i = 0; i < nfields; i++)
 	{
 		const SchemaField *field = &fields[i];
-		const char *default_json = field->default_json;
+		const char *default_json = field->annotations.default_json;
 		bool		null_first = avro_schema_null_branch(field) == 0;
 
 		appendStringInfo(out, "%s{\"name\":\"%s\",\"type\":",
 						 i > 0 ? "," : "", field->name);
 		if (field->optional)
 			appendStringInfoString(out, null_first ? "[\"null\"," : "[");
-		type_map_append_schema(out, field->type, default_json, namespace,
-							   &named);
+		type_map_append_schema(out, field->type, &field->annotations,
+							   namespace, &named);
 		if (field->optional)
 			appendStringInfoString(out, null_first ? "]" : ",\"null\"]");
 		if (default_json == NULL && field->optional)

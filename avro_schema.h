@@ -19,7 +19,7 @@ typedef struct SchemaField
 	const char *name;			/* already adjusted */
 	const TypeEncoder *type;
 	bool		optional;		/* union with null */
-	const char *default_json;	/* NULL: none */
+	TypeAnnotations annotations;	/* default, comment, parameters */
 } SchemaField;
 
 /*
@@ -49,7 +49,8 @@ extern void avro_schema_message(EventSchema *key, EventSchema *value);
  * The branch of the union that a value (or null) takes: an optional field
  * with a default has [T, "null"], without one ["null", T].
  */
-#define avro_schema_null_branch(field)	((field)->default_json ? 1 : 0)
+#define avro_schema_null_branch(field) \
+	((field)->annotations.default_json ? 1 : 0)
 
 /* A JSON string as Java's Jackson, and so AvroData, writes it. */
 extern void avro_schema_append_string(StringInfo out, const char *text,

@@ -202,12 +202,31 @@ apply_options(Decoder *decoder, List *options)
 }
 
 /*
+ * What Avro forbids in names is adjusted unless somebody said otherwise;
+ * where nothing is Avro, names stay as they are.
+ */
+static void
+resolve_name_adjustment(Settings *settings)
+{
+	bool		json = event_sink != NULL &&
+		settings->format == RECORD_FORMAT_JSON &&
+		settings->key_format != RECORD_FORMAT_AVRO;
+	NameAdjustment mode = json ? NAME_ADJUST_NONE : NAME_ADJUST_AVRO;
+
+	if (settings->schema_name_adjustment_mode == NAME_ADJUST_DEFAULT)
+		settings->schema_name_adjustment_mode = mode;
+	if (settings->field_name_adjustment_mode == NAME_ADJUST_DEFAULT)
+		settings->field_name_adjustment_mode = mode;
+}
+
+/*
  * What decoding and a snapshot have in common.  Allocated in
  * CurrentMemoryContext, which is cxt.
  */
 static void
 set_up(Decoder *decoder, MemoryContext cxt, const char *database_name)
 {
+	resolve_name_adjustment(decoder->settings);
 	decoder->skipped =
 		settings_skipped_operations(decoder->settings->skipped_operations);
 	decoder->event_context = AllocSetContextCreate(cxt, "wal2kafka event",
@@ -378,10 +397,7 @@ add_key_header(Event *event, const char *name, EventBytes key)
 
 	initStringInfo(&text);
 	event_serialize_datum(&text, &event->target->key, key.data, key.len);
-	event->headers[event->nheaders].name = name;
-	event->headers[event->nheaders].value = text.data;
-	event->headers[event->nheaders].value_len = text.len;
-	event->nheaders++;
+	event_add_header(event, name, text.data, text.len);
 }
 
 /*
@@ -696,7 +712,7 @@ emit_change(Decoder *decoder, RelationEntry *entry, EventKind kind,
 	HeapTuple	new_tuple = compat_change_tuple(change->data.tp.newtuple);
 	TupleTableSlot *old_slot = NULL;
 	TupleTableSlot *new_slot = NULL;
-	Event		event = {0};
+	Event		event = EVENT_INIT(kind);
 
 	if (old_tuple != NULL)
 		old_slot = store_row(entry, old_tuple, entry->old_slot,
@@ -813,7 +829,7 @@ decoder_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	for (int i = 0; i < nrelations; i++)
 	{
 		RelationEntry *entry = relation_map_get(decoder->map, relations[i]);
-		Event		event = {.kind = EVENT_TRUNCATE};
+		Event		event = EVENT_INIT(EVENT_TRUNCATE);
 
 		if (!operation_selected(decoder, entry, EVENT_TRUNCATE))
 		{
@@ -845,7 +861,7 @@ decoder_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 				const char *prefix, Size size, const char *message)
 {
 	Decoder    *decoder = ctx->output_plugin_private;
-	Event		event = {.kind = EVENT_MESSAGE};
+	Event		event = EVENT_INIT(EVENT_MESSAGE);
 	MemoryContext old = MemoryContextSwitchTo(decoder->event_context);
 
 	decoder->transactional = transactional;
@@ -935,7 +951,7 @@ decoder_emit_row(Decoder *decoder, Relation relation, TupleTableSlot *slot,
 				 const char *marker)
 {
 	RelationEntry *entry = relation_map_get(decoder->map, relation);
-	Event		event = {.kind = EVENT_READ};
+	Event		event = EVENT_INIT(EVENT_READ);
 	ErrorContextCallback callback;
 	MemoryContext old;
 

@@ -591,14 +591,14 @@ static KafkaSendResult
 send_message(Delivery *delivery, KafkaTopic *topic,
 			 const void *key, size_t key_len,
 			 const void *value, size_t value_len,
-			 const EventHeader *headers, int nheaders,
+			 const EventHeader *headers, int nheaders, int32 partition,
 			 int64 timestamp_ms, uint64 ticket)
 {
 	KafkaSendResult result;
 
 	while ((result = kafka_sink_send(delivery->kafka, topic, key, key_len,
 									 value, value_len, headers, nheaders,
-									 timestamp_ms, ticket)) == KAFKA_QUEUE_FULL)
+									 partition, timestamp_ms, ticket)) == KAFKA_QUEUE_FULL)
 	{
 		/* no push: there is more than requests hold */
 		delivery_publish(delivery);
@@ -645,8 +645,8 @@ publish_schema(Delivery *delivery, const EventSchema *schema)
 			 (unsigned long long) schema->fingerprint);
 	ack_tracker_add(delivery->tracker, delivery->ticket);
 	if (send_message(delivery, kafka_sink_topic(delivery->kafka, name),
-					 key, 16, schema->text, schema->text_len, NULL, 0, 0,
-					 delivery->ticket) == KAFKA_TOO_LARGE)
+					 key, 16, schema->text, schema->text_len, NULL, 0,
+					 EVENT_PARTITION_BY_KEY, 0, delivery->ticket) == KAFKA_TOO_LARGE)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("schema of \"%s\" exceeds the message limit of Kafka",
@@ -668,7 +668,7 @@ resolve_schema(Delivery *delivery, const EventTarget *target,
 	char	   *subject;
 	int32		id = 0;
 
-	if (schema->text == NULL)
+	if (schema->text == NULL || schema->format == EVENT_FORMAT_BARE)
 		return 0;
 	if (delivery->registry == NULL)
 	{
@@ -877,7 +877,7 @@ sink_emit(EventSink *sink, const Event *event)
 	ack_tracker_add(delivery->tracker, delivery->ticket);
 	if (unlikely(send_message(delivery, state->topic, key.data, key.len,
 							  value.data, value.len, event->headers,
-							  event->nheaders, timestamp_ms,
+							  event->nheaders, event->partition, timestamp_ms,
 							  delivery->ticket) == KAFKA_TOO_LARGE))
 		raise_too_large(event);
 	if (own_unit)

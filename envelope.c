@@ -304,7 +304,7 @@ put_unknown(AvroBuffer *buf, const RelationColumn *column)
 	if (column->value_branch != NO_BRANCH)
 		avro_put_long(buf, column->null_branch);
 	else
-		type_map_put_fallback(column->encoder, column->field.default_json,
+		type_map_put_fallback(column->encoder, column->field.annotations.default_json,
 							  buf);
 }
 

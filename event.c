@@ -17,3 +17,20 @@ const EventKindInfo event_kinds[EVENT_KIND_COUNT] = {
 	{EVENT_MESSAGE, "message", "m"},
 	{EVENT_TOMBSTONE, "tombstone", NULL},
 };
+
+void
+event_add_header(Event *event, const char *name, const char *value,
+				 size_t value_len)
+{
+	if (event->nheaders == EVENT_MAX_HEADERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many headers for a record"),
+				 errdetail("The limit is %d.", EVENT_MAX_HEADERS)));
+	if (event->headers == NULL)
+		event->headers = palloc(EVENT_MAX_HEADERS * sizeof(EventHeader));
+	event->headers[event->nheaders].name = name;
+	event->headers[event->nheaders].value = value;
+	event->headers[event->nheaders].value_len = value_len;
+	event->nheaders++;
+}

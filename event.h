@@ -51,17 +51,28 @@ typedef struct EventKindInfo
 extern const EventKindInfo event_kinds[EVENT_KIND_COUNT];
 
 /*
+ * What the bytes of keys and values are when they reach the sink.  Everything
+ * is encoded as Avro first; the decoder converts the bytes before emit().
+ */
+typedef enum EventFormat
+{
+	EVENT_FORMAT_AVRO,			/* the sink frames them with a schema's id */
+	EVENT_FORMAT_BARE,			/* JSON, text, raw bytes: sent as they are */
+} EventFormat;
+
+/*
  * A schema of a key or value, immutable once built.  Lives as long as the
  * EventTarget that has it.
  */
 typedef struct EventSchema
 {
-	char	   *text;			/* JSON, NUL terminated; NULL: no schema, the
-								 * key (or value) is always null */
+	char	   *text;			/* Avro schema, NUL terminated; NULL: no
+								 * schema, the key (or value) is always null */
 	size_t		text_len;
 	char	   *full_name;		/* the record's full name, for the registry's
 								 * RecordNameStrategy */
 	uint64		fingerprint;	/* CRC-64-AVRO of the parsing canonical form */
+	EventFormat format;			/* of the bytes that a sink gets */
 } EventSchema;
 
 /*
@@ -113,11 +124,14 @@ typedef struct EventBytes
 typedef struct EventHeader
 {
 	const char *name;
-	const char *value;
+	const char *value;			/* NULL: null */
 	size_t		value_len;
 } EventHeader;
 
-#define EVENT_MAX_HEADERS	2
+#define EVENT_MAX_HEADERS	64
+
+/* Event.partition: the key decides */
+#define EVENT_PARTITION_BY_KEY	(-1)
 
 /*
  * One event.  Everything it points to is valid during emit() only.
@@ -137,7 +151,8 @@ typedef struct Event
 	EventBytes	key;
 	EventBytes	value;
 	int			nheaders;
-	EventHeader headers[EVENT_MAX_HEADERS];
+	EventHeader *headers;		/* added by event_add_header() */
+	int32		partition;		/* or EVENT_PARTITION_BY_KEY */
 	bool		no_identity;	/* UPDATE or DELETE whose replica identity
 								 * gave no key */
 } Event;
@@ -165,6 +180,21 @@ struct EventSink
 	/* The target is freed after this call. */
 	void		(*release) (EventSink *sink, EventTarget *target);
 };
+
+/*
+ * A zeroed event that goes where its key says.
+ */
+#define EVENT_INIT(event_kind) \
+	{.kind = (event_kind), .partition = EVENT_PARTITION_BY_KEY}
+
+/*
+ * Add a header.  Name and value stay the caller's; the array is allocated in
+ * CurrentMemoryContext with the first one, so that a copy of the event that
+ * gets other headers must set headers to NULL and nheaders to 0 and add all
+ * of them.  Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED beyond EVENT_MAX_HEADERS.
+ */
+extern void event_add_header(Event *event, const char *name,
+							 const char *value, size_t value_len);
 
 /*
  * The sink of this process, or NULL.  Set it before a decoding context is

@@ -1187,9 +1187,9 @@ kafka_sink_send(KafkaSink *sink, KafkaTopic *topic,
 				const void *key, size_t key_len,
 				const void *value, size_t value_len,
 				const EventHeader *headers, int nheaders,
-				int64 timestamp_ms, uint64 ticket)
+				int32 partition, int64 timestamp_ms, uint64 ticket)
 {
-	rd_kafka_vu_t vus[6 + EVENT_MAX_HEADERS];
+	rd_kafka_vu_t vus[7 + EVENT_MAX_HEADERS];
 	int			n = 0;
 	uint64		size = key_len + value_len + MESSAGE_OVERHEAD;
 	uint64		extra = 0;
@@ -1215,6 +1215,11 @@ kafka_sink_send(KafkaSink *sink, KafkaTopic *topic,
 	vus[n++].u.ptr = (void *) (uintptr_t) ticket;
 	vus[n].vtype = RD_KAFKA_VTYPE_TIMESTAMP;
 	vus[n++].u.i64 = timestamp_ms;
+	if (partition != EVENT_PARTITION_BY_KEY)
+	{
+		vus[n].vtype = RD_KAFKA_VTYPE_PARTITION;
+		vus[n++].u.i32 = partition;
+	}
 	if (key != NULL)
 		add_mem(&vus[n++], RD_KAFKA_VTYPE_KEY, key, key_len);
 	if (value != NULL)

@@ -89,7 +89,8 @@ extern KafkaSendResult kafka_sink_send(KafkaSink *sink, KafkaTopic *topic,
 									   const void *key, size_t key_len,
 									   const void *value, size_t value_len,
 									   const EventHeader *headers, int nheaders,
-									   int64 timestamp_ms, uint64 ticket);
+									   int32 partition, int64 timestamp_ms,
+									   uint64 ticket);
 
 /*
  * Read events that arrived: call on_ack for acknowledged messages, log

@@ -563,9 +563,7 @@ fill_column(RelationMap *map, RelationEntry *entry, RelationColumn *column,
 {
 	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
 	TypeOptions options = {
-		.unavailable_value_placeholder =
-		map->settings->unavailable_value_placeholder,
-		.field_name_adjustment = map->settings->field_name_adjustment_mode,
+		.settings = map->settings,
 		.array_dimensions = att->attndims,
 	};
 	AttrNumber	leaf_attnum = entry->to_root ?
@@ -588,8 +586,8 @@ fill_column(RelationMap *map, RelationEntry *entry, RelationColumn *column,
 	column->field.type = column->encoder;
 	column->field.optional = !compat_attribute_not_null(desc, attnum - 1);
 	if (default_json != NULL)
-		column->field.default_json = MemoryContextStrdup(entry->context,
-														 default_json);
+		column->field.annotations.default_json =
+			MemoryContextStrdup(entry->context, default_json);
 	column->null_branch = avro_schema_null_branch(&column->field);
 	column->value_branch = column->field.optional ?
 		1 - column->null_branch : NO_BRANCH;

@@ -77,7 +77,7 @@ struct TypeMapping
 	Oid			typid;			/* InvalidOid: by name, or one of the classes */
 	const char *name;			/* of an extension's type */
 	const char *extension;
-	bool		(*applies) (int32 typmod);	/* NULL: always */
+	bool		(*applies) (int32 typmod, const Settings *settings);	/* NULL: always */
 
 	const AvroShape *shape;
 	TypeEncodeFunc encode;
@@ -574,19 +574,19 @@ unavailable_array(const TypeEncoder *encoder, AvroBuffer *buf)
  * --------------------------------------------------------------------- */
 
 static bool
-has_precision(int32 typmod)
+has_precision(int32 typmod, const Settings *settings)
 {
 	return typmod >= (int32) VARHDRSZ;
 }
 
 static bool
-is_milliseconds(int32 typmod)
+is_milliseconds(int32 typmod, const Settings *settings)
 {
 	return typmod >= 0 && typmod <= 3;
 }
 
 static bool
-is_one_bit(int32 typmod)
+is_one_bit(int32 typmod, const Settings *settings)
 {
 	return typmod == 1;
 }
@@ -943,14 +943,14 @@ avro_buffer_init(AvroBuffer *buf, MemoryContext cxt)
 }
 
 static const TypeMapping *
-find_builtin_mapping(Oid typid, int32 typmod)
+find_builtin_mapping(Oid typid, int32 typmod, const Settings *settings)
 {
 	for (int i = 0; i < lengthof(type_mappings); i++)
 	{
 		const TypeMapping *row = &type_mappings[i];
 
 		if (OidIsValid(row->typid) && row->typid == typid &&
-			(row->applies == NULL || row->applies(typmod)))
+			(row->applies == NULL || row->applies(typmod, settings)))
 			return row;
 	}
 	return NULL;
@@ -1013,7 +1013,7 @@ set_precision(TypeEncoder *encoder)
 	switch (encoder->typid)
 	{
 		case NUMERICOID:
-			if (has_precision(typmod))
+			if (has_precision(typmod, NULL))
 			{
 				/* numeric.c's make_numeric_typmod() */
 				int			bits = typmod - VARHDRSZ;
@@ -1042,7 +1042,7 @@ TypeEncoder *
 type_map_resolve(Oid typid, int32 typmod, const TypeOptions *options)
 {
 	TypeEncoder *encoder = palloc0(sizeof(TypeEncoder));
-	const char *placeholder = options->unavailable_value_placeholder;
+	const char *placeholder = options->settings->unavailable_value_placeholder;
 	Oid			element;
 	Oid			output;
 	bool		is_varlena;
@@ -1061,7 +1061,8 @@ type_map_resolve(Oid typid, int32 typmod, const TypeOptions *options)
 													PG_UTF8));
 
 	element = get_element_type(encoder->typid);
-	encoder->mapping = find_builtin_mapping(encoder->typid, encoder->typmod);
+	encoder->mapping = find_builtin_mapping(encoder->typid, encoder->typmod,
+											options->settings);
 	if (encoder->mapping == NULL && type_is_enum(encoder->typid))
 	{
 		encoder->mapping = &enum_mapping;
@@ -1089,20 +1090,54 @@ type_map_resolve(Oid typid, int32 typmod, const TypeOptions *options)
 	return encoder;
 }
 
-void
-type_map_append_schema(StringInfo out, const TypeEncoder *encoder,
-					   const char *default_json,
-					   const char *enclosing_namespace, List **named)
+/*
+ * connect.parameters: the type's own, then the column's.
+ */
+static void
+append_parameters(StringInfo out, const TypeEncoder *encoder,
+				  const TypeAnnotations *annotations)
 {
 	const TypeMapping *mapping = encoder->mapping;
-	const AvroShape *shape = mapping->shape;
 
+	if (mapping->parameters == NULL && annotations->nparameters == 0)
+		return;
+	appendStringInfoString(out, ",\"connect.parameters\":{");
+	if (mapping->parameters)
+		mapping->parameters(out, encoder);
+	for (int i = 0; i < annotations->nparameters; i++)
+	{
+		const char *name = annotations->parameters[2 * i];
+		const char *value = annotations->parameters[2 * i + 1];
+
+		if (i > 0 || mapping->parameters)
+			appendStringInfoChar(out, ',');
+		avro_schema_append_string(out, name, strlen(name));
+		appendStringInfoChar(out, ':');
+		avro_schema_append_string(out, value, strlen(value));
+	}
+	appendStringInfoChar(out, '}');
+}
+
+void
+type_map_append_schema(StringInfo out, const TypeEncoder *encoder,
+					   const TypeAnnotations *annotations,
+					   const char *enclosing_namespace, List **named)
+{
+	static const TypeAnnotations none = {0};
+	const TypeMapping *mapping = encoder->mapping;
+	const AvroShape *shape = mapping->shape;
+	const char *default_json;
+
+	if (annotations == NULL)
+		annotations = &none;
+	default_json = annotations->default_json;
 	if (shape->append)
 	{
 		shape->append(out, encoder, enclosing_namespace, named);
 		return;
 	}
-	if (default_json == NULL && mapping->connect_name == NULL &&
+	if (default_json == NULL && annotations->doc == NULL &&
+		annotations->nparameters == 0 && mapping->connect_name == NULL &&
 		mapping->connect_type == NULL)
 	{
 		appendStringInfo(out, "\"%s\"", shape->primitive);
@@ -1114,14 +1149,15 @@ type_map_append_schema(StringInfo out, const TypeEncoder *encoder,
 	if (shape == &shape_decimal)
 		appendStringInfo(out, ",\"scale\":%d,\"precision\":%d",
 						 encoder->scale, encoder->precision);
+	if (annotations->doc)
+	{
+		appendStringInfoString(out, ",\"connect.doc\":");
+		avro_schema_append_string(out, annotations->doc,
+								  strlen(annotations->doc));
+	}
 	if (mapping->connect_name)
 		appendStringInfoString(out, ",\"connect.version\":1");
-	if (mapping->parameters)
-	{
-		appendStringInfoString(out, ",\"connect.parameters\":{");
-		mapping->parameters(out, encoder);
-		appendStringInfoChar(out, '}');
-	}
+	append_parameters(out, encoder, annotations);
 	if (default_json)
 		appendStringInfo(out, ",\"connect.default\":%s", default_json);
 	if (mapping->connect_name)

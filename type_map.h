@@ -17,11 +17,21 @@
 /* What decides a column's mapping, besides its type. */
 typedef struct TypeOptions
 {
-	const char *unavailable_value_placeholder;
-	NameAdjustment field_name_adjustment;
-	int			array_dimensions;	/* attndims; above 1 an array is sent as
-									 * text, which alone keeps its shape */
+	const Settings *settings;	/* the modes, the version, the placeholder */
+	int			array_dimensions;	/* attndims */
 } TypeOptions;
+
+/*
+ * What a column's schema says beside what its type does.  Allocated by who
+ * fills it.
+ */
+typedef struct TypeAnnotations
+{
+	const char *default_json;	/* connect.default; NULL: none */
+	const char *doc;			/* connect.doc, UTF-8; NULL: none */
+	int			nparameters;	/* connect.parameters, behind the type's own */
+	const char **parameters;	/* name, value, name, value ...; UTF-8 */
+} TypeAnnotations;
 
 typedef struct TypeMapping TypeMapping; /* a row of the table; private */
 typedef struct TypeEncoder TypeEncoder;
@@ -72,13 +82,12 @@ extern TypeEncoder *type_map_resolve(Oid typid, int32 typmod,
 
 /*
  * Append the schema of the type: "\"int\"", or an object, in UTF-8.
- * default_json is the Connect default's JSON (connect.default), or NULL.
- * named is the list of full names of records already written out in this
+ * annotations may be NULL.  named is the list of full names of records already written out in this
  * schema (a record that is used twice is written by name at its second use);
  * the function adds to it.
  */
 extern void type_map_append_schema(StringInfo out, const TypeEncoder *encoder,
-								   const char *default_json,
+								   const TypeAnnotations *annotations,
 								   const char *enclosing_namespace,
 								   List **named);
 

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "../compat.h"
+#include "regex_list.h"
 #include "settings.h"
 
 #define PREFIX			SETTINGS_PREFIX
@@ -94,6 +95,8 @@ static const struct config_enum_entry subject_strategies[] = {
 };
 
 static const struct config_enum_entry name_adjustments[] = {
+	{"default", NAME_ADJUST_DEFAULT, false},
+	{"none", NAME_ADJUST_NONE, false},
 	{"avro", NAME_ADJUST_AVRO, false},
 	{"avro_unicode", NAME_ADJUST_AVRO_UNICODE, false},
 	{NULL, 0, false}
@@ -102,6 +105,112 @@ static const struct config_enum_entry name_adjustments[] = {
 static const struct config_enum_entry record_timestamps[] = {
 	{"commit", RECORD_TIMESTAMP_COMMIT, false},
 	{"send", RECORD_TIMESTAMP_SEND, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry value_formats[] = {
+	{"avro", RECORD_FORMAT_AVRO, false},
+	{"json", RECORD_FORMAT_JSON, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry key_formats[] = {
+	{"same", RECORD_FORMAT_SAME, false},
+	{"avro", RECORD_FORMAT_AVRO, false},
+	{"json", RECORD_FORMAT_JSON, false},
+	{"string", RECORD_FORMAT_STRING, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry decimal_formats[] = {
+	{"base64", DECIMAL_FORMAT_BASE64, false},
+	{"numeric", DECIMAL_FORMAT_NUMERIC, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry envelopes[] = {
+	{"debezium", ENVELOPE_DEBEZIUM, false},
+	{"flat", ENVELOPE_FLAT, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry debezium_versions[] = {
+	{"2.7", DEBEZIUM_2_7, false},
+	{"3.1", DEBEZIUM_3_1, false},
+	{"3.5", DEBEZIUM_3_5, false},
+	{"3.7", DEBEZIUM_3_7, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry decimal_handling_modes[] = {
+	{"precise", DECIMAL_PRECISE, false},
+	{"string", DECIMAL_STRING, false},
+	{"double", DECIMAL_DOUBLE, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry time_precision_modes[] = {
+	{"adaptive", TIME_ADAPTIVE, false},
+	{"adaptive_time_microseconds", TIME_ADAPTIVE_TIME_MICROSECONDS, false},
+	{"connect", TIME_CONNECT, false},
+	{"isostring", TIME_ISOSTRING, false},
+	{"microseconds", TIME_MICROSECONDS, false},
+	{"nanoseconds", TIME_NANOSECONDS, false},
+	{"structured", TIME_STRUCTURED, false},
+	{"avro", TIME_AVRO, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry interval_handling_modes[] = {
+	{"numeric", INTERVAL_NUMERIC, false},
+	{"string", INTERVAL_STRING, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry hstore_handling_modes[] = {
+	{"json", HSTORE_JSON, false},
+	{"map", HSTORE_MAP, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry binary_handling_modes[] = {
+	{"bytes", BINARY_BYTES, false},
+	{"base64", BINARY_BASE64, false},
+	{"base64-url-safe", BINARY_BASE64_URL_SAFE, false},
+	{"hex", BINARY_HEX, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry delete_tombstone_handling_modes[] = {
+	{"drop", DELETE_DROP, false},
+	{"tombstone", DELETE_TOMBSTONE, false},
+	{"rewrite", DELETE_REWRITE, false},
+	{"rewrite-with-tombstone", DELETE_REWRITE_WITH_TOMBSTONE, false},
+	{"delete-to-tombstone", DELETE_TO_TOMBSTONE, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry outbox_invalid_behaviors[] = {
+	{"warn", OUTBOX_INVALID_WARN, false},
+	{"error", OUTBOX_INVALID_ERROR, false},
+	{"fatal", OUTBOX_INVALID_FATAL, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry partition_hash_functions[] = {
+	{"java", PARTITION_HASH_JAVA, false},
+	{"murmur", PARTITION_HASH_MURMUR, false},
+	{NULL, 0, false}
+};
+
+#define NAMING_PACKAGE	"io.debezium.schema."
+
+static const struct config_enum_entry topic_naming_strategies[] = {
+	{"SchemaTopicNamingStrategy", TOPIC_NAMING_SCHEMA, false},
+	{"SchemaUnicodeTopicNamingStrategy", TOPIC_NAMING_SCHEMA_UNICODE, false},
+	{NAMING_PACKAGE "SchemaTopicNamingStrategy", TOPIC_NAMING_SCHEMA, true},
+	{NAMING_PACKAGE "SchemaUnicodeTopicNamingStrategy",
+	TOPIC_NAMING_SCHEMA_UNICODE, true},
 	{NULL, 0, false}
 };
 
@@ -552,6 +661,18 @@ check_identifiers(const char *value, char *reason)
 }
 
 static bool
+check_regex_list(const char *value, char *reason)
+{
+	return regex_list_check(value, reason, REASON_LEN);
+}
+
+static bool
+check_regex(const char *value, char *reason)
+{
+	return regex_rule_check(value, reason, REASON_LEN);
+}
+
+static bool
 check_path(const char *value, char *reason)
 {
 	if (value[0] != '\0' && !is_absolute_path(value))
@@ -717,6 +838,8 @@ TEXT_HOOK(check_bootstrap_servers_hook, check_bootstrap_servers, NULL);
 TEXT_HOOK(check_option_list_hook, check_option_list, NULL);
 TEXT_HOOK(check_identifiers_hook, check_identifiers, NULL);
 TEXT_HOOK(check_path_hook, check_path, NULL);
+TEXT_HOOK(check_regex_list_hook, check_regex_list, NULL);
+TEXT_HOOK(check_regex_hook, check_regex, NULL);
 TEXT_HOOK(check_slot_name_hook, check_slot_name, NULL);
 TEXT_HOOK(check_topic_prefix_hook, check_topic_prefix, NULL);
 TEXT_HOOK(check_skipped_operations_hook, check_skipped_operations, NULL);
@@ -855,16 +978,266 @@ static const Setting settings[] = {
 	{FIELD(skipped_operations), STRING("t"), TEXT_CHECK(check_skipped_operations),
 		.flags = GUC_LIST_INPUT, .plugin_option = true,
 	.summary = "Lists operations that are not sent: c, u, d, t, or none."},
-	{FIELD(unavailable_value_placeholder),
-		STRING("__debezium_unavailable_value"),
-		.plugin_option = true,
-	.summary = "Stands for a value that the WAL does not have."},
-	{FIELD(schema_name_adjustment_mode), ENUM(NAME_ADJUST_AVRO, name_adjustments),
+	{FIELD(schema_name_adjustment_mode), ENUM(NAME_ADJUST_DEFAULT, name_adjustments),
 		.plugin_option = true,
 	.summary = "Selects how schema names become valid in Avro."},
-	{FIELD(field_name_adjustment_mode), ENUM(NAME_ADJUST_AVRO, name_adjustments),
+	{FIELD(field_name_adjustment_mode), ENUM(NAME_ADJUST_DEFAULT, name_adjustments),
 		.plugin_option = true,
 	.summary = "Selects how field names become valid in Avro."},
+
+	/* formats */
+	{FIELD(debezium_version), ENUM(DEBEZIUM_3_7, debezium_versions),
+		.plugin_option = true,
+	.summary = "Selects the version of Debezium whose schemas are sent."},
+	{FIELD(format), ENUM(RECORD_FORMAT_AVRO, value_formats),
+	.summary = "Selects the format of values."},
+	{FIELD(key_format), ENUM(RECORD_FORMAT_SAME, key_formats),
+		.summary = "Selects the format of keys.",
+	.details = "\"same\" is the format of values."},
+	{FIELD(key_converter_schemas_enable), BOOL(true),
+	.summary = "Puts the schema into each key in JSON."},
+	{FIELD(value_converter_schemas_enable), BOOL(true),
+	.summary = "Puts the schema into each value in JSON."},
+	{FIELD(decimal_format), ENUM(DECIMAL_FORMAT_BASE64, decimal_formats),
+	.summary = "Selects how JSON shows decimals."},
+	{FIELD(replace_null_with_default), BOOL(false),
+		.plugin_option = true,
+	.summary = "Sends a column's default for a null, as Debezium and its converters do."},
+
+	/* types */
+	{FIELD(decimal_handling_mode), ENUM(DECIMAL_PRECISE, decimal_handling_modes),
+		.plugin_option = true,
+	.summary = "Selects how numeric and money are sent."},
+	{FIELD(time_precision_mode), ENUM(TIME_ADAPTIVE, time_precision_modes),
+		.plugin_option = true,
+	.summary = "Selects how dates, times and timestamps are sent."},
+	{FIELD(interval_handling_mode), ENUM(INTERVAL_NUMERIC, interval_handling_modes),
+		.plugin_option = true,
+	.summary = "Selects how intervals are sent."},
+	{FIELD(hstore_handling_mode), ENUM(HSTORE_JSON, hstore_handling_modes),
+		.plugin_option = true,
+	.summary = "Selects how hstore is sent."},
+	{FIELD(binary_handling_mode), ENUM(BINARY_BYTES, binary_handling_modes),
+		.plugin_option = true,
+	.summary = "Selects how bytea is sent."},
+	{FIELD(money_fraction_digits), INT(2, 0, 18),
+		.plugin_option = true,
+	.summary = "Sets the number of fraction digits of money."},
+	{FIELD(unavailable_value_placeholder), STRING("__debezium_unavailable_value"),
+		.plugin_option = true,
+		.summary = "Stands for a value that the WAL does not have.",
+	.details = "What begins with \"hex:\" is bytes in hexadecimal."},
+	{FIELD(include_unknown_datatypes), BOOL(true),
+		.plugin_option = true,
+	.summary = "Sends columns whose type has no mapping as text."},
+
+	/* which tables and columns */
+	{FIELD(schema_include_list), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists schemas whose tables are sent, as regular expressions."},
+	{FIELD(schema_exclude_list), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists schemas whose tables are not sent, as regular expressions."},
+	{FIELD(table_include_list), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists tables that are sent, as regular expressions of schema.table."},
+	{FIELD(table_exclude_list), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists tables that are not sent, as regular expressions of schema.table."},
+	{FIELD(column_include_list), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists columns that are sent, as regular expressions of schema.table.column."},
+	{FIELD(column_exclude_list), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists columns that are not sent, as regular expressions of schema.table.column."},
+	{FIELD(message_key_columns), STRING(""),
+		.plugin_option = true,
+		.summary = "Sets columns that key the records of tables, as \"schema.table:column,column;...\".",
+	.details = "Tables are regular expressions."},
+	{FIELD(message_prefix_include_list), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists prefixes of logical messages that are sent, as regular expressions."},
+	{FIELD(message_prefix_exclude_list), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists prefixes of logical messages that are not sent, as regular expressions."},
+	{FIELD(skip_messages_without_change), BOOL(false),
+		.plugin_option = true,
+		.summary = "Leaves out updates that change no column that is sent.",
+	.details = "Needs REPLICA IDENTITY FULL."},
+
+	/* what is done to columns */
+	{FIELD(column_transforms), STRING(""), TEXT_CHECK(check_option_list),
+		.flags = GUC_SUPERUSER_ONLY,
+		.plugin_option = true,
+		.summary = "Masks, hashes and truncates columns, as \"mask.with.5.chars=columns; mask.hash.v2.SHA-256.with.salt.SALT=columns; truncate.to.20.chars=columns\".",
+	.details = "Columns are lists of regular expressions of schema.table.column."},
+	{FIELD(column_transforms_file), STRING(""), TEXT_CHECK(check_path),
+		.flags = GUC_SUPERUSER_ONLY,
+		.plugin_option = true,
+		.summary = "Names a file with entries of wal2kafka.column_transforms, one a line.",
+	.details = "Only the server's user may be able to read it."},
+	{FIELD(column_propagate_source_type), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists columns whose schema tells their type, as regular expressions of schema.table.column."},
+	{FIELD(datatype_propagate_source_type), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists types of columns whose schema tells their type, as regular expressions."},
+	{FIELD(include_schema_comments), BOOL(false),
+		.plugin_option = true,
+	.summary = "Puts comments on tables and columns into schemas."},
+
+	/* records beside rows, and headers */
+	{FIELD(provide_transaction_metadata), BOOL(false),
+		.plugin_option = true,
+	.summary = "Sends where transactions begin and end, and numbers their events."},
+	{FIELD(topic_transaction), STRING("transaction"),
+		.plugin_option = true,
+	.summary = "Names the topic of transactions, after the prefix."},
+	{FIELD(heartbeat_interval_ms), INT(0, 0, INT_MAX),
+		.flags = GUC_UNIT_MS,
+		.summary = "Sets how often a heartbeat is sent.",
+	.details = "0 sends none."},
+	{FIELD(topic_heartbeat_prefix), STRING("__debezium-heartbeat"),
+	.summary = "Sets the first part of the name of the topic of heartbeats."},
+	{FIELD(topic_heartbeat_name), STRING(""),
+		.summary = "Names the topic of heartbeats.",
+	.details = "Empty: its prefix and the topic prefix."},
+	{FIELD(extended_headers_enabled), BOOL(false),
+		.plugin_option = true,
+	.summary = "Adds the headers __debezium.context.* to records."},
+
+	/* names of topics */
+	{FIELD(topic_delimiter), STRING("."),
+		.plugin_option = true,
+	.summary = "Stands between the parts of topic names."},
+	{FIELD(topic_naming_strategy), ENUM(TOPIC_NAMING_SCHEMA, topic_naming_strategies),
+		.plugin_option = true,
+	.summary = "Selects how topic names become valid in Kafka."},
+	{FIELD(topic_regex), STRING(""), TEXT_CHECK(check_regex),
+		.plugin_option = true,
+		.summary = "Matches topics that are routed to one, with wal2kafka.topic_replacement.",
+	.details = "As Debezium's ByLogicalTableRouter does."},
+	{FIELD(topic_replacement), STRING(""),
+		.plugin_option = true,
+	.summary = "Names the topic to which wal2kafka.topic_regex routes."},
+	{FIELD(key_enforce_uniqueness), BOOL(true),
+		.plugin_option = true,
+	.summary = "Adds a field that tells the table to keys of routed tables."},
+	{FIELD(key_field_name), STRING("__dbz__physicalTableIdentifier"),
+		.plugin_option = true,
+	.summary = "Names the field that wal2kafka.key_enforce_uniqueness adds."},
+	{FIELD(key_field_regex), STRING(""), TEXT_CHECK(check_regex),
+		.plugin_option = true,
+	.summary = "Matches the topic name of which the key field is made."},
+	{FIELD(key_field_replacement), STRING(""),
+		.plugin_option = true,
+	.summary = "Makes the key field's value, with wal2kafka.key_field_regex."},
+	{FIELD(topic_router_regex), STRING(""), TEXT_CHECK(check_regex),
+		.plugin_option = true,
+		.summary = "Matches topics that are renamed, with wal2kafka.topic_router_replacement.",
+	.details = "As Kafka's RegexRouter does: schema names stay."},
+	{FIELD(topic_router_replacement), STRING(""),
+		.plugin_option = true,
+	.summary = "Names the topic to which wal2kafka.topic_router_regex routes."},
+	{FIELD(timescaledb), BOOL(false),
+		.plugin_option = true,
+	.summary = "Sends rows of TimescaleDB chunks as those of their hypertable."},
+	{FIELD(timescaledb_target_topic_prefix), STRING("timescaledb"),
+		.plugin_option = true,
+	.summary = "Sets the first part of topic names of hypertables."},
+	{FIELD(partition_payload_fields), STRING(""),
+		.plugin_option = true,
+		.summary = "Lists fields whose values select the partition.",
+	.details = "As Debezium's PartitionRouting does."},
+	{FIELD(partition_topic_num), INT(0, 0, 100000),
+		.plugin_option = true,
+		.summary = "Sets the number of partitions among which wal2kafka.partition_payload_fields selects.",
+	.details = "0 is the topic's own number."},
+	{FIELD(partition_hash_function), ENUM(PARTITION_HASH_JAVA, partition_hash_functions),
+		.plugin_option = true,
+	.summary = "Selects the hash of wal2kafka.partition_payload_fields."},
+
+	/* flat rows */
+	{FIELD(envelope), ENUM(ENVELOPE_DEBEZIUM, envelopes),
+		.plugin_option = true,
+	.summary = "Selects what values are: Debezium's envelope, or the row alone."},
+	{FIELD(delete_tombstone_handling_mode), ENUM(DELETE_TOMBSTONE, delete_tombstone_handling_modes),
+		.plugin_option = true,
+	.summary = "Selects what a delete becomes when rows are flat."},
+	{FIELD(add_fields), STRING(""),
+		.plugin_option = true,
+	.summary = "Lists fields of the envelope that are added to flat rows."},
+	{FIELD(add_fields_prefix), STRING("__"),
+		.plugin_option = true,
+	.summary = "Stands before the names of added fields."},
+	{FIELD(add_headers), STRING(""),
+		.plugin_option = true,
+	.summary = "Lists fields of the envelope that become headers of flat rows."},
+	{FIELD(add_headers_prefix), STRING("__"),
+		.plugin_option = true,
+	.summary = "Stands before the names of added headers."},
+	{FIELD(route_by_field), STRING(""),
+		.plugin_option = true,
+	.summary = "Names the column whose value is the topic of a flat row."},
+	{FIELD(drop_fields_header_name), STRING(""),
+		.plugin_option = true,
+	.summary = "Names the header that lists fields to be dropped."},
+	{FIELD(drop_fields_from_key), BOOL(false),
+		.plugin_option = true,
+	.summary = "Drops fields from keys too."},
+	{FIELD(drop_fields_keep_schema_compatible), BOOL(true),
+		.plugin_option = true,
+	.summary = "Keeps required fields when dropping fields."},
+
+	/* outbox tables */
+	{FIELD(outbox_tables), STRING(""), TEXT_CHECK(check_regex_list),
+		.plugin_option = true,
+	.summary = "Lists outbox tables, as regular expressions of schema.table."},
+	{FIELD(outbox_payload_raw), BOOL(false),
+		.plugin_option = true,
+	.summary = "Sends the payload of outbox events as it is, without a converter."},
+	{FIELD(outbox_table_field_event_id), STRING("id"),
+		.plugin_option = true,
+	.summary = "Names the column with an event's id."},
+	{FIELD(outbox_table_field_event_key), STRING("aggregateid"),
+		.plugin_option = true,
+	.summary = "Names the column with an event's key."},
+	{FIELD(outbox_table_field_event_type), STRING("type"),
+		.plugin_option = true,
+	.summary = "Names the column with an event's type."},
+	{FIELD(outbox_table_field_event_timestamp), STRING(""),
+		.plugin_option = true,
+	.summary = "Names the column with an event's time."},
+	{FIELD(outbox_table_field_event_payload), STRING("payload"),
+		.plugin_option = true,
+	.summary = "Names the column with an event's payload."},
+	{FIELD(outbox_table_field_event_schema_version), STRING(""),
+		.plugin_option = true,
+	.summary = "Names the column with the version of an event's schema."},
+	{FIELD(outbox_table_fields_additional_placement), STRING(""),
+		.plugin_option = true,
+	.summary = "Places more columns, as \"column:header:alias, column:envelope, column:partition\"."},
+	{FIELD(outbox_table_fields_additional_error_on_missing), BOOL(true),
+		.plugin_option = true,
+	.summary = "Makes a missing additional column an error."},
+	{FIELD(outbox_table_expand_json_payload), BOOL(false),
+		.plugin_option = true,
+	.summary = "Sends JSON payloads as structures."},
+	{FIELD(outbox_table_op_invalid_behavior), ENUM(OUTBOX_INVALID_WARN, outbox_invalid_behaviors),
+		.plugin_option = true,
+	.summary = "Selects what an update of an outbox table does."},
+	{FIELD(outbox_route_by_field), STRING("aggregatetype"),
+		.plugin_option = true,
+	.summary = "Names the column that selects an event's topic."},
+	{FIELD(outbox_route_topic_regex), STRING("(?<routedByValue>.*)"), TEXT_CHECK(check_regex),
+		.plugin_option = true,
+	.summary = "Matches the value that selects an event's topic."},
+	{FIELD(outbox_route_topic_replacement), STRING("outbox.event.${routedByValue}"),
+		.plugin_option = true,
+	.summary = "Makes the topic's name of what wal2kafka.outbox_route_topic_regex matched."},
+	{FIELD(outbox_route_tombstone_on_empty_payload), BOOL(false),
+		.plugin_option = true,
+	.summary = "Sends an empty payload as a tombstone."},
 };
 
 /* PGC_INTERNAL means that a row did not say. */

@@ -34,12 +34,128 @@ typedef enum SubjectStrategy
 	SUBJECT_TOPIC_RECORD_NAME,	/* TopicRecordNameStrategy */
 } SubjectStrategy;
 
-/* wal2kafka.schema_name_adjustment_mode, field_name_adjustment_mode */
+/*
+ * wal2kafka.schema_name_adjustment_mode, field_name_adjustment_mode.  The
+ * default is what the format needs: avro for Avro, none for JSON.
+ */
 typedef enum NameAdjustment
 {
+	NAME_ADJUST_DEFAULT,
+	NAME_ADJUST_NONE,			/* as it is; an error where Avro forbids it */
 	NAME_ADJUST_AVRO,			/* what Avro forbids becomes _ */
 	NAME_ADJUST_AVRO_UNICODE,	/* ... _uXXXX */
 } NameAdjustment;
+
+/* wal2kafka.format, key_format */
+typedef enum RecordFormat
+{
+	RECORD_FORMAT_AVRO,
+	RECORD_FORMAT_JSON,
+	RECORD_FORMAT_STRING,		/* keys only */
+	RECORD_FORMAT_SAME,			/* key_format's default: as the value */
+} RecordFormat;
+
+/* wal2kafka.decimal_format: decimals in JSON, as Connect's converter has it */
+typedef enum DecimalFormat
+{
+	DECIMAL_FORMAT_BASE64,
+	DECIMAL_FORMAT_NUMERIC,
+} DecimalFormat;
+
+/* wal2kafka.envelope */
+typedef enum EnvelopeKind
+{
+	ENVELOPE_DEBEZIUM,
+	ENVELOPE_FLAT,				/* as after ExtractNewRecordState */
+} EnvelopeKind;
+
+/*
+ * wal2kafka.debezium_version: whose schema texts.  In their order: a profile
+ * has what those before it have.
+ */
+typedef enum DebeziumVersion
+{
+	DEBEZIUM_2_7,
+	DEBEZIUM_3_1,				/* source.snapshot's seven values, versions */
+	DEBEZIUM_3_5,				/* source.origin, origin_lsn */
+	DEBEZIUM_3_7,				/* geometry v2, lines, boxes, paths, circles */
+} DebeziumVersion;
+
+/* wal2kafka.decimal_handling_mode */
+typedef enum DecimalHandling
+{
+	DECIMAL_PRECISE,
+	DECIMAL_STRING,
+	DECIMAL_DOUBLE,
+} DecimalHandling;
+
+/* wal2kafka.time_precision_mode */
+typedef enum TimePrecision
+{
+	TIME_ADAPTIVE,
+	TIME_ADAPTIVE_TIME_MICROSECONDS,
+	TIME_CONNECT,
+	TIME_ISOSTRING,
+	TIME_MICROSECONDS,
+	TIME_NANOSECONDS,
+	TIME_STRUCTURED,
+	TIME_AVRO,					/* standard Avro logical types; ours alone */
+} TimePrecision;
+
+/* wal2kafka.interval_handling_mode */
+typedef enum IntervalHandling
+{
+	INTERVAL_NUMERIC,
+	INTERVAL_STRING,
+} IntervalHandling;
+
+/* wal2kafka.hstore_handling_mode */
+typedef enum HstoreHandling
+{
+	HSTORE_JSON,
+	HSTORE_MAP,
+} HstoreHandling;
+
+/* wal2kafka.binary_handling_mode */
+typedef enum BinaryHandling
+{
+	BINARY_BYTES,
+	BINARY_BASE64,
+	BINARY_BASE64_URL_SAFE,
+	BINARY_HEX,
+} BinaryHandling;
+
+/* wal2kafka.delete_tombstone_handling_mode; for envelope = flat */
+typedef enum DeleteTombstoneHandling
+{
+	DELETE_DROP,				/* neither the delete nor the tombstone */
+	DELETE_TOMBSTONE,			/* the tombstone alone */
+	DELETE_REWRITE,				/* the old row, __deleted = true */
+	DELETE_REWRITE_WITH_TOMBSTONE,
+	DELETE_TO_TOMBSTONE,		/* each delete becomes a tombstone */
+} DeleteTombstoneHandling;
+
+/* wal2kafka.outbox_table_op_invalid_behavior */
+typedef enum OutboxInvalid
+{
+	OUTBOX_INVALID_WARN,
+	OUTBOX_INVALID_ERROR,
+	OUTBOX_INVALID_FATAL,
+} OutboxInvalid;
+
+/* wal2kafka.partition_hash_function */
+typedef enum PartitionHash
+{
+	PARTITION_HASH_JAVA,
+	PARTITION_HASH_MURMUR,
+} PartitionHash;
+
+/* wal2kafka.topic_naming_strategy */
+typedef enum TopicNaming
+{
+	TOPIC_NAMING_SCHEMA,		/* what Kafka forbids becomes _ */
+	TOPIC_NAMING_SCHEMA_UNICODE,	/* ... _uXXXX */
+} TopicNaming;
 
 /* wal2kafka.record_timestamp */
 typedef enum RecordTimestamp
@@ -102,9 +218,102 @@ typedef struct Settings
 	int			replica_identity_missing;	/* IdentityMissing */
 	bool		tombstones_on_delete;
 	char	   *skipped_operations; /* "t", "c,u", "none" */
-	char	   *unavailable_value_placeholder;
 	int			schema_name_adjustment_mode;	/* NameAdjustment */
 	int			field_name_adjustment_mode;
+	int			debezium_version;	/* DebeziumVersion */
+
+	/* formats; JSON's details are Connect's JsonConverter's */
+	int			format;			/* RecordFormat; no plugin option: there
+								 * "format" is the kind of output */
+	int			key_format;
+	bool		key_converter_schemas_enable;
+	bool		value_converter_schemas_enable;
+	int			decimal_format; /* DecimalFormat */
+	bool		replace_null_with_default;
+
+	/* types */
+	int			decimal_handling_mode;	/* DecimalHandling */
+	int			time_precision_mode;	/* TimePrecision */
+	int			interval_handling_mode; /* IntervalHandling */
+	int			hstore_handling_mode;	/* HstoreHandling */
+	int			binary_handling_mode;	/* BinaryHandling */
+	int			money_fraction_digits;
+	char	   *unavailable_value_placeholder;	/* "hex:..." are bytes */
+	bool		include_unknown_datatypes;
+
+	/* which tables and columns, by regular expression (regex_list.h) */
+	char	   *schema_include_list;
+	char	   *schema_exclude_list;
+	char	   *table_include_list; /* of schema.table */
+	char	   *table_exclude_list;
+	char	   *column_include_list;	/* of schema.table.column */
+	char	   *column_exclude_list;
+	char	   *message_key_columns;	/* table:column,column;... */
+	char	   *message_prefix_include_list;
+	char	   *message_prefix_exclude_list;
+	bool		skip_messages_without_change;
+
+	/* what is done to columns, and said of them */
+	char	   *column_transforms;	/* mask.with.5.chars=columns; ... */
+	char	   *column_transforms_file; /* the same, with secret salts */
+	char	   *column_propagate_source_type;
+	char	   *datatype_propagate_source_type;
+	bool		include_schema_comments;
+
+	/* records beside rows, and headers */
+	bool		provide_transaction_metadata;
+	char	   *topic_transaction;
+	int			heartbeat_interval_ms;	/* 0: none */
+	char	   *topic_heartbeat_prefix;
+	char	   *topic_heartbeat_name;	/* empty: prefix and topic_prefix */
+	bool		extended_headers_enabled;
+
+	/* names of topics */
+	char	   *topic_delimiter;
+	int			topic_naming_strategy;	/* TopicNaming */
+	char	   *topic_regex;	/* ByLogicalTableRouter; empty: off */
+	char	   *topic_replacement;
+	bool		key_enforce_uniqueness;
+	char	   *key_field_name;
+	char	   *key_field_regex;
+	char	   *key_field_replacement;
+	char	   *topic_router_regex; /* Kafka's RegexRouter; empty: off */
+	char	   *topic_router_replacement;
+	bool		timescaledb;	/* chunks as their hypertable */
+	char	   *timescaledb_target_topic_prefix;
+	char	   *partition_payload_fields;
+	int			partition_topic_num;
+	int			partition_hash_function;	/* PartitionHash */
+
+	/* flat rows: ExtractNewRecordState */
+	int			envelope;		/* EnvelopeKind */
+	int			delete_tombstone_handling_mode; /* DeleteTombstoneHandling */
+	char	   *add_fields;
+	char	   *add_fields_prefix;
+	char	   *add_headers;
+	char	   *add_headers_prefix;
+	char	   *route_by_field;
+	char	   *drop_fields_header_name;
+	bool		drop_fields_from_key;
+	bool		drop_fields_keep_schema_compatible;
+
+	/* outbox tables: EventRouter */
+	char	   *outbox_tables;	/* regular expressions; empty: none */
+	bool		outbox_payload_raw; /* bytes of the payload as they are */
+	char	   *outbox_table_field_event_id;
+	char	   *outbox_table_field_event_key;
+	char	   *outbox_table_field_event_type;
+	char	   *outbox_table_field_event_timestamp;
+	char	   *outbox_table_field_event_payload;
+	char	   *outbox_table_field_event_schema_version;
+	char	   *outbox_table_fields_additional_placement;
+	bool		outbox_table_fields_additional_error_on_missing;
+	bool		outbox_table_expand_json_payload;
+	int			outbox_table_op_invalid_behavior;	/* OutboxInvalid */
+	char	   *outbox_route_by_field;
+	char	   *outbox_route_topic_regex;
+	char	   *outbox_route_topic_replacement;
+	bool		outbox_route_tombstone_on_empty_payload;
 } Settings;
 
 extern PGDLLEXPORT Settings wal2kafka_settings;

@@ -105,7 +105,7 @@ package_list()
 {
 	local major=$1
 	echo "postgresql-$major postgresql-server-dev-$major" \
-		librdkafka-dev libavro-dev libcurl4-openssl-dev libjansson-dev \
+		librdkafka-dev libavro-dev libcurl4-openssl-dev libjansson-dev libpcre2-dev \
 		gcc make pkg-config libipc-run-perl curl ca-certificates \
 		default-jre-headless maven \
 		python3-confluent-kafka python3-avro python3-requests
@@ -306,7 +306,7 @@ make_chroot()
 			chroot "$dir" apt-get -o Acquire::Check-Valid-Until=false update &&
 			DEBIAN_FRONTEND=noninteractive chroot "$dir" apt-get install -y \
 				--no-install-recommends "postgresql-$major" "postgresql-server-dev-$major" \
-				librdkafka-dev libavro-dev libcurl4-openssl-dev libjansson-dev \
+				librdkafka-dev libavro-dev libcurl4-openssl-dev libjansson-dev libpcre2-dev \
 				make gcc pkg-config libipc-run-perl curl \
 				python3-confluent-kafka python3-avro python3-requests &&
 			chroot "$dir" apt-get clean

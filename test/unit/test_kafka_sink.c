@@ -131,7 +131,8 @@ send_one(KafkaSink *sink, KafkaTopic *topic, size_t size, uint64 ticket)
 	char		key[16];
 
 	snprintf(key, sizeof(key), "%08d", (int) ticket);
-	return kafka_sink_send(sink, topic, key, 8, value, size, NULL, 0, 0, ticket);
+	return kafka_sink_send(sink, topic, key, 8, value, size, NULL, 0,
+						   EVENT_PARTITION_BY_KEY, 0, ticket);
 }
 
 /* Wait as the worker does: for the descriptor, and at most a moment. */
@@ -383,10 +384,10 @@ shapes(void)
 	bool		raised;
 
 	check(kafka_sink_topic(sink, "t") == topic, "one handle for a topic");
-	check(kafka_sink_send(sink, topic, "k", 1, NULL, 0, NULL, 0, 0, 1) == KAFKA_SENT &&
-		  kafka_sink_send(sink, topic, NULL, 0, "v", 1, NULL, 0, 1234, 2) == KAFKA_SENT &&
-		  kafka_sink_send(sink, topic, "", 0, "", 0, NULL, 0, 0, 3) == KAFKA_SENT &&
-		  kafka_sink_send(sink, topic, "k", 1, "v", 1, headers, 2, 0, 4) == KAFKA_SENT,
+	check(kafka_sink_send(sink, topic, "k", 1, NULL, 0, NULL, 0, EVENT_PARTITION_BY_KEY, 0, 1) == KAFKA_SENT &&
+		  kafka_sink_send(sink, topic, NULL, 0, "v", 1, NULL, 0, EVENT_PARTITION_BY_KEY, 1234, 2) == KAFKA_SENT &&
+		  kafka_sink_send(sink, topic, "", 0, "", 0, NULL, 0, EVENT_PARTITION_BY_KEY, 0, 3) == KAFKA_SENT &&
+		  kafka_sink_send(sink, topic, "k", 1, "v", 1, headers, 2, EVENT_PARTITION_BY_KEY, 0, 4) == KAFKA_SENT,
 		  "shapes of messages");
 	check(kafka_sink_queued_bytes(sink) > 4 * 200 + 4, "headers count");
 	wait_for_acks(sink, 4, 10);

@@ -1,0 +1,348 @@
+/*
+ * regex_list.c
+ *		Lists of regular expressions, as Debezium's options have them.
+ *
+ * PCRE2, not the server's own engine: its syntax is Java's (named groups,
+ * look-behind, \Q...\E), and it can be called from a check hook in the
+ * postmaster.  An expression that explodes on a name meets PCRE2's limit of
+ * steps and is an error, not an endless loop.
+ */
+#define PCRE2_CODE_UNIT_WIDTH 8
+
+#include "postgres.h"
+
+#include <pcre2.h>
+
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+
+#include "regex_list.h"
+
+#define MATCH_LIMIT		1000000
+#define LIST_FLAGS		(PCRE2_CASELESS | PCRE2_UTF)
+#define RULE_FLAGS		PCRE2_UTF
+
+typedef struct Expression
+{
+	char	   *text;
+	pcre2_code *code;
+	pcre2_match_data *match;
+	bool		matched;
+} Expression;
+
+struct RegexList
+{
+	int			count;
+	Expression *expressions;
+	pcre2_match_context *limits;
+};
+
+struct RegexRule
+{
+	Expression	expression;
+	pcre2_match_context *limits;
+	char	   *replacement;
+};
+
+/*
+ * The next expression of a list into out, which has room for all of the list.
+ * False at the end.  Only commas are unescaped; an empty expression is passed
+ * over.
+ */
+static bool
+next_expression(const char **cursor, char *out)
+{
+	const char *p = *cursor;
+	int			len = 0;
+
+	while (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r' || *p == ',')
+		p++;
+	if (*p == '\0')
+		return false;
+	for (; *p != '\0' && *p != ','; p++)
+	{
+		if (*p == '\\' && p[1] == ',')
+			p++;
+		else if (*p == '\\' && p[1] != '\0')
+			out[len++] = *p++;
+		out[len++] = *p;
+	}
+	while (len > 0 && (out[len - 1] == ' ' || out[len - 1] == '\t' ||
+					   out[len - 1] == '\n' || out[len - 1] == '\r'))
+		len--;
+	out[len] = '\0';
+	*cursor = p;
+	return true;
+}
+
+/*
+ * Compile one; NULL, and what is wrong in reason.
+ */
+static pcre2_code *
+compile(const char *text, uint32_t flags, char *reason, size_t size)
+{
+	int			error;
+	PCRE2_SIZE	offset;
+	pcre2_code *code = pcre2_compile((PCRE2_SPTR) text, PCRE2_ZERO_TERMINATED,
+									 flags | PCRE2_NEVER_BACKSLASH_C,
+									 &error, &offset, NULL);
+	char		message[128];
+
+	if (code != NULL)
+		return code;
+	pcre2_get_error_message(error, (PCRE2_UCHAR *) message, sizeof(message));
+	snprintf(reason, size, "The regular expression has a mistake at character %d: %s.",
+			 (int) offset + 1, message);
+	return NULL;
+}
+
+bool
+regex_list_check(const char *list, char *reason, size_t size)
+{
+	const char *cursor = list;
+	char	   *text = malloc(strlen(list) + 1);
+	bool		ok = true;
+	int			n = 0;
+
+	if (text == NULL)
+	{
+		snprintf(reason, size, "There is no memory to check it.");
+		return false;
+	}
+	while (ok && next_expression(&cursor, text))
+	{
+		char		why[192];
+		pcre2_code *code = compile(text, LIST_FLAGS, why, sizeof(why));
+
+		n++;
+		if (code == NULL)
+			snprintf(reason, size, "Entry %d is refused. %s", n, why);
+		ok = code != NULL;
+		pcre2_code_free(code);
+	}
+	free(text);
+	return ok;
+}
+
+bool
+regex_rule_check(const char *expression, char *reason, size_t size)
+{
+	pcre2_code *code = compile(expression, RULE_FLAGS, reason, size);
+
+	pcre2_code_free(code);
+	return code != NULL;
+}
+
+static void
+free_expression(Expression *expression)
+{
+	pcre2_match_data_free(expression->match);
+	pcre2_code_free(expression->code);
+}
+
+static void
+free_list(void *arg)
+{
+	RegexList  *list = arg;
+
+	for (int i = 0; i < list->count; i++)
+		free_expression(&list->expressions[i]);
+	pcre2_match_context_free(list->limits);
+}
+
+static void
+free_rule(void *arg)
+{
+	RegexRule  *rule = arg;
+
+	free_expression(&rule->expression);
+	pcre2_match_context_free(rule->limits);
+}
+
+static void
+free_with_context(MemoryContext cxt, MemoryContextCallbackFunction func,
+				  void *arg)
+{
+	MemoryContextCallback *callback =
+		MemoryContextAllocZero(cxt, sizeof(MemoryContextCallback));
+
+	callback->func = func;
+	callback->arg = arg;
+	MemoryContextRegisterResetCallback(cxt, callback);
+}
+
+static pcre2_match_context *
+make_limits(void)
+{
+	pcre2_match_context *limits = pcre2_match_context_create(NULL);
+
+	if (limits == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	pcre2_set_match_limit(limits, MATCH_LIMIT);
+	return limits;
+}
+
+/*
+ * Whatever of the expression exists is freed by the caller's callback.
+ */
+static void
+compile_expression(Expression *expression, MemoryContext cxt,
+				   const char *text, uint32_t flags)
+{
+	char		reason[192];
+	const char *utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
+
+	expression->text = MemoryContextStrdup(cxt, utf8);
+	expression->code = compile(utf8, flags, reason, sizeof(reason));
+	if (expression->code == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_REGULAR_EXPRESSION),
+				 errmsg("invalid regular expression \"%s\"", text),
+				 errdetail("%s", reason)));
+	expression->match =
+		pcre2_match_data_create_from_pattern(expression->code, NULL);
+	if (expression->match == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+}
+
+RegexList *
+regex_list_compile(MemoryContext cxt, const char *list)
+{
+	const char *cursor = list;
+	char	   *text = palloc(strlen(list) + 1);
+	RegexList  *result;
+	int			count = 0;
+
+	while (next_expression(&cursor, text))
+		count++;
+	if (count == 0)
+		return NULL;
+
+	result = MemoryContextAllocZero(cxt, sizeof(RegexList));
+	result->expressions = MemoryContextAllocZero(cxt,
+												 count * sizeof(Expression));
+	free_with_context(cxt, free_list, result);
+	result->limits = make_limits();
+	cursor = list;
+	while (next_expression(&cursor, text))
+		compile_expression(&result->expressions[result->count++], cxt, text,
+						   LIST_FLAGS);
+	pfree(text);
+	return result;
+}
+
+static bool
+matches(const Expression *expression, pcre2_match_context *limits,
+		const char *subject)
+{
+	int			result = pcre2_match(expression->code, (PCRE2_SPTR) subject,
+									 strlen(subject), 0,
+									 PCRE2_ANCHORED | PCRE2_ENDANCHORED,
+									 expression->match, limits);
+
+	if (result < 0 && result != PCRE2_ERROR_NOMATCH)
+	{
+		char		message[128];
+
+		pcre2_get_error_message(result, (PCRE2_UCHAR *) message,
+								sizeof(message));
+		ereport(ERROR,
+				(errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+				 errmsg("regular expression \"%s\" cannot be matched with \"%s\": %s",
+						expression->text, subject, message)));
+	}
+	return result >= 0;
+}
+
+bool
+regex_list_matches(const RegexList *list, const char *subject)
+{
+	if (list == NULL)
+		return false;
+	for (int i = 0; i < list->count; i++)
+	{
+		if (!matches(&list->expressions[i], list->limits, subject))
+			continue;
+		list->expressions[i].matched = true;
+		return true;
+	}
+	return false;
+}
+
+int
+regex_list_size(const RegexList *list)
+{
+	return list != NULL ? list->count : 0;
+}
+
+const char *
+regex_list_unmatched(const RegexList *list)
+{
+	for (int i = 0; i < regex_list_size(list); i++)
+		if (!list->expressions[i].matched)
+			return list->expressions[i].text;
+	return NULL;
+}
+
+RegexRule *
+regex_rule_compile(MemoryContext cxt, const char *expression,
+				   const char *replacement)
+{
+	RegexRule  *rule = MemoryContextAllocZero(cxt, sizeof(RegexRule));
+
+	free_with_context(cxt, free_rule, rule);
+	rule->limits = make_limits();
+	compile_expression(&rule->expression, cxt, expression, RULE_FLAGS);
+	rule->replacement =
+		MemoryContextStrdup(cxt, pg_server_to_any(replacement,
+												  strlen(replacement),
+												  PG_UTF8));
+	return rule;
+}
+
+char *
+regex_rule_apply(const RegexRule *rule, const char *subject)
+{
+	PCRE2_SIZE	size = strlen(subject) + strlen(rule->replacement) + 256;
+	int			result;
+	char	   *out;
+
+	if (!matches(&rule->expression, rule->limits, subject))
+		return NULL;
+
+	for (;;)
+	{
+		PCRE2_SIZE	len = size;
+
+		out = palloc(size);
+		result = pcre2_substitute(rule->expression.code, (PCRE2_SPTR) subject,
+								  strlen(subject), 0,
+								  PCRE2_ANCHORED | PCRE2_ENDANCHORED |
+								  PCRE2_SUBSTITUTE_OVERFLOW_LENGTH |
+								  PCRE2_SUBSTITUTE_UNSET_EMPTY,
+								  rule->expression.match, rule->limits,
+								  (PCRE2_SPTR) rule->replacement,
+								  PCRE2_ZERO_TERMINATED,
+								  (PCRE2_UCHAR *) out, &len);
+		if (result != PCRE2_ERROR_NOMEMORY)
+			break;
+		pfree(out);
+		size = len;
+	}
+	if (result < 0)
+	{
+		char		message[128];
+
+		pcre2_get_error_message(result, (PCRE2_UCHAR *) message,
+								sizeof(message));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid replacement \"%s\" for regular expression \"%s\": %s",
+						rule->replacement, rule->expression.text, message)));
+	}
+	return out;
+}
