@@ -200,6 +200,6 @@ extern void event_add_header(Event *event, const char *name,
  * The sink of this process, or NULL.  Set it before a decoding context is
  * created; never change it while one exists.
  */
-extern EventSink *event_sink;
+extern PGDLLEXPORT EventSink *event_sink;
 
 #endif							/* WAL2KAFKA_EVENT_H */

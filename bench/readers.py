@@ -131,6 +131,7 @@ def wal2kafka(bench, session, slot, end, workload):
 
 READERS = [
     Reader('noop', 'wal2kafka_bench', 'no-op plugin in process (the limit)', noop),
+    Reader('encode', 'wal2kafka', 'wal2kafka in process, events dropped', noop),
     Reader('wal2kafka', 'wal2kafka', 'wal2kafka to the broker', wal2kafka),
     Reader('pgoutput', 'pgoutput', 'pgoutput to /dev/null', recvlogical(
         'proto_version=1', 'publication_names=bench', 'binary=true')),

@@ -119,6 +119,12 @@ def ratio_lines(data):
         if row['rate'] == 200:
             add(f"p50 at 200/s, fsync {row['fsync']}, ms", row['p50_ms'], '.3f', '≤ 1',
                 row['p50_ms'] <= 1)
+    for workload, target in (('inserts', 1.6), ('updates', 1.6), ('binary', 1.6), ('text', 3)):
+        pair = sums.get(workload, {})
+        if 'encode' in pair and 'noop' in pair:
+            value = pair['encode']['cpu'] / pair['noop']['cpu']
+            add(f'{workload}: CPU of a row without Kafka / limit', value, '.2f', f'≤ {target}',
+                value <= target)
     base = {(r['commit'], r['state']): r for r in data.get('commit', [])}
     for state, without, limit in (('worker awake', 'no stream', 0.5),
                                   ('worker asleep', 'no stream, 5 ms apart', 4)):

@@ -6,11 +6,25 @@ the same WAL through a copy of that slot.
 
 from collections import namedtuple
 
-Workload = namedtuple('Workload', 'name title rows fill load')
+_Workload = namedtuple('Workload', 'name title rows fill load columns')
 
 TABLE = """
 DROP TABLE IF EXISTS {table};
-CREATE TABLE {table} (id bigint PRIMARY KEY, n int, at timestamptz, body text)"""
+CREATE TABLE {table} ({columns})"""
+
+COLUMNS = 'id bigint PRIMARY KEY, n int, at timestamptz, body text'
+
+# Types whose default form is binary, and types whose form is text
+BINARY_COLUMNS = ('id bigint PRIMARY KEY, s smallint, n int, b boolean, f float8, '
+                  'price numeric(12,2), day date, at timestamp, t text, v varchar(40)')
+BINARY_ROW = ("i, (i % 100)::smallint, i % 1000, i % 2 = 0, i / 7.0, (i % 100000) / 100.0, "
+              "date '2026-01-01' + i % 365, timestamp '2026-01-01' + i * interval '1 second', "
+              "md5(i::text), md5((i + 1)::text)")
+TEXT_COLUMNS = ('id bigint PRIMARY KEY, at timestamptz, u uuid, j json, a inet, '
+                'r int4range, m macaddr, x jsonb')
+TEXT_ROW = ("i, timestamptz '2026-01-01' + i * interval '1 second', md5(i::text)::uuid, "
+            "json_build_object('a', 1), '10.0.0.1'::inet + i, int4range(i, i + 10), "
+            "'08:00:2b:01:02:03'::macaddr, jsonb_build_object('n', i)")
 
 # About 200 bytes: the row itself is 24 + 8 + 4 + 8 + 151 bytes.
 ROW = "i, i % 1000, now(), substr(repeat(md5(i::text), 5), 1, 150)"
@@ -40,6 +54,9 @@ def insert(row):
 
 def workloads(rows):
     """All workloads for a nominal number of rows (1,000,000)."""
+    def Workload(name, title, rows, fill, load, columns=COLUMNS):
+        return _Workload(name, title, rows, fill, load, columns)
+
     hundred = max(rows // 100, 1) * 100
     half = max(rows // 200, 1) * 100
     single = max(rows * 3 // 10, 1)
@@ -56,13 +73,17 @@ def workloads(rows):
                  None, insert(ROW).format(table='{table}', lo=1, hi=rows)),
         Workload('wide', 'inserts of 1 kB, 100 a transaction', wide,
                  None, in_batches(wide, 100, insert(WIDE_ROW))),
+        Workload('binary', 'inserts of ten columns of binary types, 100 a transaction', half,
+                 None, in_batches(half, 100, insert(BINARY_ROW)), BINARY_COLUMNS),
+        Workload('text', 'inserts of eight columns of text types, 100 a transaction', half,
+                 None, in_batches(half, 100, insert(TEXT_ROW)), TEXT_COLUMNS),
     ]
 
 
 def build(session, workload, base_slot):
     """Make the slot and the WAL after it; the LSN at which readers end."""
     table = f'bench_{workload.name}'
-    for statement in TABLE.format(table=table).strip().split(';'):
+    for statement in TABLE.format(table=table, columns=workload.columns).strip().split(';'):
         session.rows(statement)
     if workload.fill:
         session.rows(workload.fill.format(table=table))

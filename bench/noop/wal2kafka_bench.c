@@ -8,6 +8,9 @@
  * cost is what the server itself needs to read WAL and to put transactions
  * together, the limit for everything that decodes.
  *
+ * A slot of wal2kafka is decoded by the same worker into a sink that counts
+ * events and drops them: what our decoding costs without Kafka.
+ *
  * And a stopwatch for the commit callback of wal2kafka.  The server calls
  * transaction callbacks in the reverse order of their registration, so one
  * that is registered before those of wal2kafka (this library is preloaded
@@ -46,6 +49,7 @@
 #include "utils/resowner.h"
 
 #include "../../compat.h"
+#include "../../event.h"
 
 PG_MODULE_MAGIC;
 
@@ -119,6 +123,52 @@ _PG_output_plugin_init(OutputPluginCallbacks *cb)
 	cb->begin_cb = noop_begin;
 	cb->change_cb = noop_change;
 	cb->commit_cb = noop_commit;
+}
+
+/* ----------
+ * The sink
+ * ----------
+ */
+static void
+discard_transaction(EventSink *sink, const EventTransaction *txn)
+{
+}
+
+static void
+count_commit(EventSink *sink, const EventTransaction *txn)
+{
+	decoded_transactions++;
+}
+
+static void
+count_event(EventSink *sink, const Event *event)
+{
+	decoded_rows++;
+}
+
+static void
+discard_target(EventSink *sink, EventTarget *target)
+{
+}
+
+/*
+ * Let wal2kafka's events come to us.  Its library reads the variable when a
+ * decoding context is created.
+ */
+static void
+register_sink(void)
+{
+	static EventSink discarding = {
+		.begin = discard_transaction,
+		.emit = count_event,
+		.commit = count_commit,
+		.release = discard_target,
+	};
+	EventSink **variable;
+
+	variable = (EventSink **) load_external_function("$libdir/wal2kafka_stream",
+													 "event_sink", true, NULL);
+	*variable = &discarding;
 }
 
 /* ----------
@@ -211,6 +261,8 @@ bench_decode_main(Datum arg)
 												 ALLOCSET_DEFAULT_SIZES);
 	CheckLogicalDecodingRequirements();
 	compat_slot_acquire(NameStr(run->slot));
+	if (strcmp(NameStr(MyReplicationSlot->data.plugin), "wal2kafka") == 0)
+		register_sink();
 	ctx = CreateDecodingContext(InvalidXLogRecPtr, NIL, false,
 								XL_ROUTINE(.page_read = bench_page_read,
 										   .segment_open = wal_segment_open,
