@@ -15,6 +15,7 @@ OBJS = \
 	publication.o \
 	type_map.o \
 	type_encode.o \
+	type_text.o \
 	type_default.o \
 	avro_schema.o \
 	avro_encode.o \
@@ -43,7 +44,7 @@ REGRESS = setup insert update delete identity keyless pk_change toast \
 	dropped_columns subxact rollback prepared ddl rewrite spill \
 	publication_tables publication_schema row_filter column_list \
 	publication_missing options names secrets skipped slot_permissions views functions \
-	types types_extension numeric datetime arrays defaults decode \
+	types text_forms types_extension numeric datetime arrays defaults decode \
 	encoding
 REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=./tmp_check.conf
 ISOLATION = concurrent_ddl_dml subxact_without_top \

@@ -60,51 +60,12 @@ static const char hex_digits[] = "0123456789abcdef";
  * Variable-length values
  * --------------------------------------------------------------------- */
 
-/*
- * Detoast, if need be.  The result has a short or long header and any
- * alignment.
- */
-static inline struct varlena *
-detoast(Datum value)
-{
-	struct varlena *attr = (struct varlena *) DatumGetPointer(value);
-
-	if (!VARATT_IS_COMPRESSED(attr) && !VARATT_IS_EXTERNAL(attr))
-		return attr;
-
-	/* Look before we leap: the error of palloc() would not say what it is. */
-	if (!AllocSizeIsValid(toast_raw_datum_size(value)))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("value of %zu bytes is too large to be sent",
-						(size_t) toast_raw_datum_size(value))));
-
-	return pg_detoast_datum_packed(attr);
-}
-
-/* Text of the server's encoding as an Avro string. */
-static inline void
-put_text(const TypeEncoder *encoder, const char *text, size_t len,
-		 AvroBuffer *buf)
-{
-	if (encoder->convert_encoding)
-	{
-		char	   *converted = pg_server_to_any(text, (int) len, PG_UTF8);
-
-		/* SQL_ASCII is only checked: the same text, without an end mark */
-		if (converted != text)
-			len = strlen(converted);
-		text = converted;
-	}
-	avro_put_bytes(buf, text, len);
-}
-
 void
 encode_text(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 {
-	struct varlena *text = detoast(value);
+	struct varlena *text = type_detoast(value);
 
-	put_text(encoder, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text), buf);
+	type_put_text(encoder, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text), buf);
 }
 
 void
@@ -112,7 +73,7 @@ encode_name(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 {
 	const char *name = NameStr(*DatumGetName(value));
 
-	put_text(encoder, name, strlen(name), buf);
+	type_put_text(encoder, name, strlen(name), buf);
 }
 
 /* The text form, by the type's output function. */
@@ -123,21 +84,10 @@ encode_output(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 
 	/* Output functions detoast for themselves, with no look at the size. */
 	if (encoder->typlen == -1)
-		value = PointerGetDatum(detoast(value));
+		value = PointerGetDatum(type_detoast(value));
 
 	text = OutputFunctionCall(&encoder->output, value);
-	put_text(encoder, text, strlen(text), buf);
-}
-
-void
-encode_jsonb(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	Jsonb	   *jsonb = DatumGetJsonbP(PointerGetDatum(detoast(value)));
-	StringInfoData text;
-
-	initStringInfo(&text);
-	JsonbToCString(&text, &jsonb->root, VARSIZE(jsonb));
-	put_text(encoder, text.data, text.len, buf);
+	type_put_text(encoder, text, strlen(text), buf);
 }
 
 /*
@@ -152,7 +102,7 @@ encode_hstore(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 	char	   *p;
 
 	p = OutputFunctionCall(&encoder->output,
-						   PointerGetDatum(detoast(value)));
+						   PointerGetDatum(type_detoast(value)));
 	initStringInfo(&json);
 	initStringInfo(&word);
 
@@ -188,13 +138,13 @@ encode_hstore(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 	}
 	appendStringInfoChar(&json, '}');
 
-	put_text(encoder, json.data, json.len, buf);
+	type_put_text(encoder, json.data, json.len, buf);
 }
 
 void
 encode_bytea(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 {
-	struct varlena *bytes = detoast(value);
+	struct varlena *bytes = type_detoast(value);
 
 	avro_put_bytes(buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
 }
@@ -318,7 +268,7 @@ raise_not_a_number(uint16 header)
 static void
 read_numeric(Datum value, NumericDigits *result)
 {
-	struct varlena *numeric = detoast(value);
+	struct varlena *numeric = type_detoast(value);
 	const char *p = VARDATA_ANY(numeric);
 	int			len = VARSIZE_ANY_EXHDR(numeric);
 	uint16		header;
@@ -403,7 +353,7 @@ encode_money(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 void
 encode_bit(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 {
-	VarBit	   *bits = DatumGetVarBitP(PointerGetDatum(detoast(value)));
+	VarBit	   *bits = DatumGetVarBitP(PointerGetDatum(type_detoast(value)));
 
 	avro_put_boolean(buf, VARBITLEN(bits) > 0 && (*VARBITS(bits) & 0x80));
 }
@@ -415,7 +365,7 @@ encode_bit(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 void
 encode_bits(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 {
-	VarBit	   *bits = DatumGetVarBitP(PointerGetDatum(detoast(value)));
+	VarBit	   *bits = DatumGetVarBitP(PointerGetDatum(type_detoast(value)));
 	const uint8 *data = VARBITS(bits);
 	int			nbytes = VARBITBYTES(bits);
 	int			shift = VARBITPAD(bits);
@@ -761,7 +711,7 @@ encode_box(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 void
 encode_path(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 {
-	PATH	   *path = DatumGetPathP(PointerGetDatum(detoast(value)));
+	PATH	   *path = DatumGetPathP(PointerGetDatum(type_detoast(value)));
 
 	put_linestring(buf, path->p, path->npts);
 	put_extensions(buf, "path", path->closed ? "true" : "false");
@@ -770,7 +720,7 @@ encode_path(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 void
 encode_polygon(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 {
-	POLYGON    *polygon = DatumGetPolygonP(PointerGetDatum(detoast(value)));
+	POLYGON    *polygon = DatumGetPolygonP(PointerGetDatum(type_detoast(value)));
 
 	put_ring(buf, polygon->p, polygon->npts);
 	put_extensions(buf, "polygon", NULL);
@@ -899,7 +849,7 @@ type_element_nullable(const TypeEncoder *element)
 void
 encode_array(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 {
-	ArrayType  *array = DatumGetArrayTypeP(PointerGetDatum(detoast(value)));
+	ArrayType  *array = DatumGetArrayTypeP(PointerGetDatum(type_detoast(value)));
 	TypeEncoder *element = encoder->element;
 	bool		nullable = type_element_nullable(element);
 	int			nitems = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));

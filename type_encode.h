@@ -8,7 +8,10 @@
 #ifndef WAL2KAFKA_TYPE_ENCODE_H
 #define WAL2KAFKA_TYPE_ENCODE_H
 
+#include "access/detoast.h"
+#include "mb/pg_wchar.h"
 #include "type_map.h"
+#include "utils/memutils.h"
 
 extern void encode_boolean(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_int2(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
@@ -25,7 +28,6 @@ extern void encode_money(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_text(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_name(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_output(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_jsonb(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_hstore(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_uuid(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_enum(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
@@ -53,6 +55,45 @@ extern void encode_polygon(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_circle(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 
 extern void encode_array(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+
+/*
+ * Detoast, if need be.  The result has a short or long header and any
+ * alignment.
+ */
+static inline struct varlena *
+type_detoast(Datum value)
+{
+	struct varlena *attr = (struct varlena *) DatumGetPointer(value);
+
+	if (!VARATT_IS_COMPRESSED(attr) && !VARATT_IS_EXTERNAL(attr))
+		return attr;
+
+	/* Look before we leap: the error of palloc() would not say what it is. */
+	if (!AllocSizeIsValid(toast_raw_datum_size(value)))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("value of %zu bytes is too large to be sent",
+						(size_t) toast_raw_datum_size(value))));
+
+	return pg_detoast_datum_packed(attr);
+}
+
+/* Text of the server's encoding as an Avro string. */
+static inline void
+type_put_text(const TypeEncoder *encoder, const char *text, size_t len,
+		 AvroBuffer *buf)
+{
+	if (encoder->convert_encoding)
+	{
+		char	   *converted = pg_server_to_any(text, (int) len, PG_UTF8);
+
+		/* SQL_ASCII is only checked: the same text, without an end mark */
+		if (converted != text)
+			len = strlen(converted);
+		text = converted;
+	}
+	avro_put_bytes(buf, text, len);
+}
 
 /*
  * The labels of an enum, as TypeEncoder.cache has them: converted to UTF-8,

@@ -46,6 +46,7 @@
 #include "type_default.h"
 #include "type_encode.h"
 #include "type_map.h"
+#include "type_text.h"
 
 /*
  * A kind of Avro value.
@@ -690,6 +691,11 @@ static const TypeMapping type_mappings[] = {
 		.encode = encode_line,
 	},
 	{
+		.typid = CIDROID,
+		.shape = &shape_string,
+		.encode = encode_inet,
+	},
+	{
 		.typid = FLOAT4OID,
 		.shape = &shape_float,
 		.encode = encode_float4,
@@ -707,11 +713,26 @@ static const TypeMapping type_mappings[] = {
 		.encode = encode_circle,
 	},
 	{
+		.typid = MACADDR8OID,
+		.shape = &shape_string,
+		.encode = encode_macaddr8,
+	},
+	{
 		.typid = CASHOID,
 		.shape = &shape_decimal,
 		.encode = encode_money,
 		.connect_name = DECIMAL_NAME,
 		.parameters = money_parameters,
+	},
+	{
+		.typid = MACADDROID,
+		.shape = &shape_string,
+		.encode = encode_macaddr,
+	},
+	{
+		.typid = INETOID,
+		.shape = &shape_string,
+		.encode = encode_inet,
 	},
 	{
 		.typid = BPCHAROID,
@@ -850,6 +871,16 @@ static const TypeMapping type_mappings[] = {
 		.connect_name = "io.debezium.data.Json",
 		.has_default = true,
 		.put_zero = zero_json,
+	},
+	{
+		.typid = INT4RANGEOID,
+		.shape = &shape_string,
+		.encode = encode_int4range,
+	},
+	{
+		.typid = INT8RANGEOID,
+		.shape = &shape_string,
+		.encode = encode_int8range,
 	},
 	{
 		.name = "citext",
@@ -1080,7 +1111,8 @@ type_map_resolve(Oid typid, int32 typmod, const TypeOptions *options)
 		encoder->mapping = &text_form_mapping;
 
 	encoder->encode = encoder->mapping->encode;
-	if (encoder->encode == encode_output || encoder->encode == encode_hstore)
+	if (encoder->encode == encode_output ||
+		encoder->encode == encode_inet || encoder->encode == encode_hstore)
 	{
 		getTypeOutputInfo(encoder->typid, &output, &is_varlena);
 		fmgr_info(output, &encoder->output);
