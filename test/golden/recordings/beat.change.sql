@@ -1,0 +1,2 @@
+insert into inv.a values (2, 'x');
+-- sleep 1
