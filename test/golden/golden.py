@@ -51,6 +51,7 @@ NOT_ABOUT_RECORDS = (
     "x.*", "name", "connector.class", "database.*", "plugin.name", "slot.*",
     "publication.name", "publication.autocreate.mode", "snapshot.mode", "poll.*",
     "heartbeat.*", "transforms", "transforms.*.type", "transforms.*.predicate",
+    "transforms.*.drop.fields.*", "transforms.*.table.field.event.type",
     "transforms.*.negate", "predicates", "predicates.*", "max.*",
 )
 
@@ -120,6 +121,9 @@ def options_of(properties):
             continue
         if re.match(r"column\.(mask|truncate)\.", name):
             transforms.append(quoted_entry(name[len("column."):], value))
+        elif name.endswith(".table.field.additional.missing"):
+            options["outbox_table_fields_additional_error_on_missing"] = \
+                "on" if value == "error" else "off"
         elif name.startswith("transforms."):
             options[option_of_transform(name, properties)] = value
         else:
@@ -362,7 +366,9 @@ def compare_headers(recording, what, ours, theirs, deviations):
 
 def compare_event(recording, number, ours, theirs, deviations):
     what = "%s: event %d, %s" % (recording, number, theirs.topic)
-    check(ours.topic == theirs.topic, what + ": topic", ours.topic)
+    check(ours.topic == theirs.topic or
+          deviations.allows("record", recording, theirs.topic, "topic"), what + ": topic",
+          ours.topic)
     check(ours.libavro_agrees, what + ": as libavro reads it")
     compare_headers(recording, what, ours, theirs, deviations)
     for name in ("key", "value"):
@@ -388,6 +394,8 @@ def compare_rows(recording, ours, theirs, deviations):
                       {"value": {"after": other.row()}}, deviations)
     for what, left in known.items():
         for event in left:
+            if event.topic.endswith((".transaction", ".message")):
+                continue		# Debezium's snapshot has no transactions
             check(deviations.allows("rows", recording, event.topic, "more"),
                   "%s: row of %s is Debezium's too" % (recording, what))
 
@@ -417,7 +425,8 @@ def read_slot(options):
     query = """SELECT encode(data, 'hex') || ' ' || wal2kafka.decode(data)
         FROM pg_logical_slot_get_binary_changes('golden', NULL, NULL, 'format', 'avro'%s)
         """ % arguments
-    out = must(psql("postgres", "-c", query), "decoding")
+    out = must(psql("postgres", "-c", "SET client_min_messages = error", "-c", query),
+               "decoding")
     return [our_event(line) for line in out.split("\n") if " " in line]
 
 
@@ -457,7 +466,15 @@ def snapshot_length(events, properties):
 def compare_recording(name, deviations):
     properties = read_properties(os.path.join(RECORDINGS, name + ".properties"))
     theirs, schemas = debezium_events(os.path.join(RECORDINGS, name + ".out"))
-    before, after = run_recording(name, properties, options_of(properties))
+    stopped = any(line.startswith("### ERROR") for line in
+                  open(os.path.join(RECORDINGS, name + ".out"), encoding="utf-8"))
+    try:
+        before, after = run_recording(name, properties, options_of(properties))
+    except RuntimeError as problem:
+        if not stopped:
+            raise
+        check("decoding" in str(problem), name + ": stops, as Debezium did")
+        return
 
     seen = set()
     for event in before + after:
@@ -472,6 +489,8 @@ def compare_recording(name, deviations):
     if length > 0:
         compare_rows(name, before, theirs[:length], deviations)
     theirs = theirs[length:]
+    if stopped:
+        after = after[:len(theirs)]
     check(len(after) == len(theirs), name + ": number of events",
           "%d, Debezium %d" % (len(after), len(theirs)))
     for number, pair in enumerate(zip(after, theirs), 1):

@@ -1,0 +1,13 @@
+INSERT INTO inv.t VALUES (1, 2, 3, 1.1, 2.2, 3.1415, 1234567890.123456789, 0.000000000123, 12.34, '\xdeadbeef00', E'line\nquote" back\\ tab\t bell\x07 del\x7f é ü 😀 \u2028', '2024-02-29', '12:34:56.123', '2024-02-29 12:34:56.123456', '2024-02-29 12:34:56.123', '2024-02-29 12:34:56.123456+02', '{1,null,3}', '{a,null,"b\"c"}', true, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{"a":1}', 'a=>1,b=>NULL', '101010101010', '1 day 02:03:04', '(1.5,2.5)', '{1.5,null,-3.25}');
+INSERT INTO inv.t VALUES (2, null, null, null, null, null, null, null, null, null, null);
+INSERT INTO inv.t (id, f4, f8, n, n0, ns) VALUES (3, 'NaN', 'Infinity', 0, 0, 0);
+INSERT INTO inv.t (id, f4, f8, n, n0, ns) VALUES (4, '-Infinity', 'NaN', -0.0001, 1e20, 1e-12);
+INSERT INTO inv.t (id, f4, f8, n, ns) VALUES (5, 1e10, 1e7, 99999999.9999, -12345678.123456789012);
+INSERT INTO inv.t (id, f4, f8) VALUES (6, 1e-3, 1e-4), (7, 9999999, 9999999), (8, 1e7, 12345678), (9, 3.4e38, 4.9e-324), (10, 1.4e-45, 1.7976931348623157e308), (11, -0.0, -0.0), (13, 16777216, 9007199254740993), (15, 33554432, 2e22), (16, 1, 100), (17, 123456.789, 0.001), (19, 8388608.5, 1e21), (20, 1.0e9, 123456789012345680), (22, 0.5, 2.0e-3), (24, 4.2e-45, 1.5e-323);
+BEGIN; INSERT INTO inv.nopk VALUES (2, 'x'); UPDATE inv.nopk SET b = 'y' WHERE a = 2; INSERT INTO inv.t (id) VALUES (30); DELETE FROM inv.nopk; INSERT INTO inv.k2 VALUES (1, E's"t\\r', 1.50, '\x0001', '2024-02-29', 1e10, 'v'); COMMIT;
+UPDATE inv.k2 SET a = 2, n = 0.00, d = '1969-12-31', bb = '\xff', f = 'NaN';
+SELECT pg_logical_emit_message(false, 'nontx', 'hello');
+SELECT pg_logical_emit_message(true, 'solo', E'a\\000b'::bytea);
+DELETE FROM inv.k2;
+BEGIN; TRUNCATE inv.nopk; COMMIT;
+BEGIN; SAVEPOINT a; INSERT INTO inv.nopk VALUES (6, 'rolled back'); ROLLBACK TO a; COMMIT;

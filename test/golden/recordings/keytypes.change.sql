@@ -1,0 +1,18 @@
+insert into inv.k1 values (1.5, '6b0c4c3a-1111-4222-8333-444455556666', '2024-02-29 12:34:56.789+02', '2024-02-29 12:34:56.789', '2024-02-29', 'ok', '\x00ff', true, 'v');
+update inv.k1 set a = -2.25, g = '\x41';
+delete from inv.k1;
+insert into inv.k2 values (1.50, 'v');
+update inv.k2 set n = 1e20;
+delete from inv.k2;
+insert into inv.k3 values ('NaN', 1.1, -5, 'q', 'ab', 'CiT', '01:02:03.5', '1 day 2 hours', '10.0.0.1', 'v');
+update inv.k3 set b = '-Infinity', c = 7;
+delete from inv.k3;
+insert into inv.k4 values ('{1,2}', '{"a": 1}', B'101', B'1', 1.5, 12.34, 5, '[1,3)', 'v');
+update inv.k4 set a = '{3,null}', c = B'000';
+delete from inv.k4;
+insert into inv.k5(v) values ('v');
+update inv.k5 set "2nd" = 4;
+delete from inv.k5;
+insert into inv.k6(a, d, v) values ('2024-01-01', '6b0c4c3a-1111-4222-8333-444455556666', 'v');
+update inv.k6 set c = 2;
+delete from inv.k6;

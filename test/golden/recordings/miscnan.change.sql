@@ -1,0 +1,1 @@
+insert into inv.nn values (2, 'NaN', 'Infinity');

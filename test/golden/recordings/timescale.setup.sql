@@ -1,0 +1,12 @@
+create schema inv; create schema _timescaledb_catalog; create schema _timescaledb_internal;
+create table _timescaledb_catalog.hypertable(id int, schema_name text, table_name text);
+create table _timescaledb_catalog.chunk(id int, hypertable_id int, schema_name text, table_name text);
+create table _timescaledb_catalog.continuous_agg(mat_hypertable_id int, user_view_schema text, user_view_name text);
+create table inv.conditions(time timestamptz not null, temp float8);
+create table _timescaledb_internal._hyper_1_1_chunk(id int primary key, temp float8);
+create table _timescaledb_internal._hyper_2_2_chunk(id int primary key, temp float8);
+create table _timescaledb_internal._hyper_9_9_chunk(id int primary key, temp float8);
+insert into _timescaledb_catalog.hypertable values (1, 'inv', 'conditions'), (2, '_timescaledb_internal', '_materialized_hypertable_2');
+insert into _timescaledb_catalog.chunk values (1, 1, '_timescaledb_internal', '_hyper_1_1_chunk'), (2, 2, '_timescaledb_internal', '_hyper_2_2_chunk');
+insert into _timescaledb_catalog.continuous_agg values (2, 'inv', 'conditions_summary');
+insert into pg_extension(oid, extname, extowner, extnamespace, extrelocatable, extversion) values (99999, 'timescaledb', 10, 2200, true, '2.15.0');

@@ -1,0 +1,1 @@
+update inv.toast set v = 2;

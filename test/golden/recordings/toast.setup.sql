@@ -1,0 +1,14 @@
+create extension hstore; create extension ltree; create extension citext; create extension isn;
+create schema inv;
+create type inv.mood as enum ('sad', 'ok');
+create type inv.comp as (a int, b text);
+create domain inv.dint as int;
+create domain inv.dnum as numeric(8,3);
+create domain inv.dts as timestamp(3);
+create domain inv.dbytea as bytea;
+create domain inv.dtext as text;
+create domain inv.darr as int[];
+create domain inv.dmood as inv.mood;
+create table inv.toast(id int primary key, v int, tx text, vc varchar(4000), by bytea, js json, jb jsonb, x xml, ct citext, h hstore, n numeric, ta text[], vca varchar[], ia int[], i8a bigint[], ua uuid[], da date[], bya bytea[], na numeric[], f8a float8[], ba bool[], tsa timestamp[], tstza timestamptz[], tv tsvector, po polygon, jba jsonb[], i2a int2[], cta citext[], ipa inet[], mda inv.mood[], bp bpchar, c inv.comp, mr int4multirange, ra int4range[]);
+do $$ declare c text; begin for c in select attname from pg_attribute where attrelid = 'inv.toast'::regclass and attnum > 2 and attstorage <> 'p' loop execute format('alter table inv.toast alter %I set storage %s', c, case when c = 'n' then 'external' else 'external' end); end loop; end $$;
+insert into inv.toast select 1, 1, r, left(r, 4000), decode(repeat('ab', 3000), 'hex'), to_json(r), to_jsonb(r), ('<a>' || r || '</a>')::xml, r, hstore('k', r), (repeat('1234567890', 600))::numeric, array[r], array[r], array(select g from generate_series(1, 900) g), array(select g::bigint from generate_series(1, 400) g), array(select '6b0c4c3a-1111-4222-8333-444455556666'::uuid from generate_series(1, 200)), array(select '2024-01-01'::date from generate_series(1, 900)), array[decode(repeat('ab', 3000), 'hex')], array[(repeat('1234567890', 600))::numeric], array(select g::float8 from generate_series(1, 400) g), array(select true from generate_series(1, 3000)), array(select '2024-01-01'::timestamp from generate_series(1, 400)), array(select '2024-01-01'::timestamptz from generate_series(1, 400)), (select string_agg('w' || g, ' ') from generate_series(1, 600) g)::tsvector, (select '(' || string_agg('(' || g || ',1)', ',') || ')' from generate_series(1, 300) g)::polygon, array[to_jsonb(r)], array(select g::int2 from generate_series(1, 1500) g), array[r]::citext[], array(select '10.0.0.1'::inet from generate_series(1, 400)), array(select 'ok'::inv.mood from generate_series(1, 900)), r, row(1, r)::inv.comp, (select ('{' || string_agg('[' || g * 2 || ',' || g * 2 + 1 || ')', ',') || '}')::int4multirange from generate_series(1, 400) g), array(select '[1,2)'::int4range from generate_series(1, 400)) from (select repeat('x', 3000) r) s;
