@@ -20,8 +20,6 @@ from readers import Reader, Result, process_titled
 
 POM = os.path.join(TREE, 'bench/connect/pom.xml')
 PARTS = ('runtime', 'debezium', 'converter')
-# Connect brings its own; a second copy in a plugin's folder would clash.
-NOT_IN_PLUGINS = re.compile(r'(connect-json|kafka-clients|connect-api|slf4j-api)-')
 
 WORKER = """\
 bootstrap.servers={bootstrap}
@@ -62,25 +60,10 @@ def version(name):
 
 
 def fetch(bench):
-    """The jars, below the cache; a folder that is there is complete."""
-    top = os.path.join(bench.cache, f"debezium-{version('debezium')}")
-    for part in PARTS:
-        target = os.path.join(top, part)
-        if os.path.isdir(target):
-            continue
-        shutil.rmtree(target + '.part', ignore_errors=True)
-        bench.run(['env', f'WAL2KAFKA_CACHE={bench.cache}', 'bash', '-c',
-                   '. "$0/test/testbed/testbed.sh" && maven "$1 of Debezium" -f "$2" "-P$1"'
-                   ' dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$3"',
-                   TREE, part, POM, target + '.part'])
-        if part != 'runtime':
-            for jar in os.listdir(target + '.part'):
-                if NOT_IN_PLUGINS.match(jar):
-                    os.remove(os.path.join(target + '.part', jar))
-        bench.run(['chmod', '-R', 'a+rX', target + '.part'])
-        os.rename(target + '.part', target)
-    os.chmod(top, 0o755)
-    return top
+    """The jars, below the cache, a folder a part."""
+    bench.run(['env', f'WAL2KAFKA_CACHE={bench.cache}',
+               os.path.join(TREE, 'test/testbed/testbed.sh'), 'fetch_debezium'])
+    return os.path.join(bench.cache, f"debezium-{version('debezium')}")
 
 
 class Connect:
