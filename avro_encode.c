@@ -85,6 +85,12 @@ put_int128(AvroBuffer *buf, __int128 value)
 }
 
 void
+avro_put_decimal_int128(AvroBuffer *buf, __int128 unscaled)
+{
+	put_int128(buf, unscaled);
+}
+
+void
 avro_put_decimal_int64(AvroBuffer *buf, int64_t unscaled)
 {
 	put_int128(buf, unscaled);

@@ -93,6 +93,7 @@ extern void avro_put_decimal(AvroBuffer *buf, const int16_t *digits,
 
 /* The same for a number that fits. */
 extern void avro_put_decimal_int64(AvroBuffer *buf, int64_t unscaled);
+extern void avro_put_decimal_int128(AvroBuffer *buf, __int128 unscaled);
 
 /* CRC-64-AVRO (specification, "Schema fingerprints") */
 extern uint64_t avro_fingerprint(const char *text, size_t len);

@@ -125,6 +125,17 @@ typedef RelFileNode CompatRelFile;
 	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz)
 #endif
 
+/*
+ * Is this interval infinite, and to which side?  Before 17 there are none, and
+ * the same bits are a finite one.
+ */
+#if PG_VERSION_NUM >= 170000
+#define compat_interval_infinity(interval) \
+	(INTERVAL_IS_NOEND(interval) ? 1 : INTERVAL_IS_NOBEGIN(interval) ? -1 : 0)
+#else
+#define compat_interval_infinity(interval)	0
+#endif
+
 /* The map by name between two row types takes an argument more from 16. */
 #if PG_VERSION_NUM >= 160000
 #define compat_build_attrmap(indesc, outdesc) \

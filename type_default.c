@@ -23,9 +23,11 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "avro_schema.h"
 #include "type_default.h"
@@ -330,6 +332,13 @@ default_is_function_call(Node *expr)
 	return IsA(expr, FuncExpr) || IsA(expr, SQLValueFunction);
 }
 
+bool
+default_calls(Node *expr, Oid function)
+{
+	expr = strip_casts(expr);
+	return IsA(expr, FuncExpr) && castNode(FuncExpr, expr)->funcid == function;
+}
+
 /*
  * Evaluate constants and immutable built-in casts of them; false for anything
  * else, and for null.  The planner's evaluation would do, but it holds
@@ -378,6 +387,19 @@ evaluate_casts(Node *node, Datum *value)
 	return !fcinfo->isnull;
 }
 
+/*
+ * Debezium shows no default for these, or a number that is none of theirs.
+ */
+static bool
+is_infinite_date(Oid typid, Datum value)
+{
+	if (typid == DATEOID)
+		return DATE_NOT_FINITE(DatumGetDateADT(value));
+	if (typid == TIMESTAMPOID || typid == TIMESTAMPTZOID)
+		return TIMESTAMP_NOT_FINITE(DatumGetTimestamp(value));
+	return false;
+}
+
 /* Evaluate and encode; the caller catches what the values may raise. */
 static bool
 evaluate_and_encode(const TypeEncoder *encoder, Node *expr, AvroBuffer *buf)
@@ -391,6 +413,8 @@ evaluate_and_encode(const TypeEncoder *encoder, Node *expr, AvroBuffer *buf)
 		expr = linitial(castNode(FuncExpr, expr)->args);
 
 	if (exprType(expr) != encoder->typid || !evaluate_casts(expr, &value))
+		return false;
+	if (is_infinite_date(encoder->typid, value))
 		return false;
 	encoder->encode(&copy, value, buf);
 	return true;

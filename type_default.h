@@ -31,6 +31,9 @@ extern char *default_render(const DefaultFormat *format, const AvroBuffer *buf);
 /* Is this, below casts, a call of a function, now() or CURRENT_DATE? */
 extern bool default_is_function_call(Node *expr);
 
+/* ... of this one? */
+extern bool default_calls(Node *expr, Oid function);
+
 /*
  * Is this a constant?  Then write it.  Nothing but casts among built-in types
  * is ever evaluated: the expression is the user's, and we are decoding.

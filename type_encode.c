@@ -10,9 +10,8 @@
  * function.
  *
  * Avro has no notion of a value that its type cannot hold, and a null would
- * be a lie.  So a numeric NaN or infinity, a timestamp too late for 64 bits
- * of microseconds since 1970 and a null element of an enum array are errors,
- * for the policy on events that cannot be encoded to decide.
+ * be a lie.  So a numeric NaN or infinity and a null element of an enum array
+ * are errors, for the policy on events that cannot be encoded to decide.
  */
 #include "postgres.h"
 
@@ -24,35 +23,18 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
-#include "common/int.h"
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/cash.h"
-#include "utils/date.h"
-#include "utils/datetime.h"
 #include "utils/fmgroids.h"
-#include "utils/geo_decls.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 #include "utils/varbit.h"
 
 #include "type_encode.h"
-
-#define EPOCH_DAYS		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)
-#define EPOCH_USECS		((int64) EPOCH_DAYS * USECS_PER_DAY)
-#define USECS_PER_MSEC	INT64CONST(1000)
-
-/* What Debezium streams for the infinite dates. */
-#define DATE_INFINITY			2146033979
-#define DATE_MINUS_INFINITY		(-2147472691)
-
-/* 365.25 / 12 days */
-#define USECS_PER_MONTH			INT64CONST(2629800000000)
 
 static const char hex_digits[] = "0123456789abcdef";
 
@@ -88,57 +70,6 @@ encode_output(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 
 	text = OutputFunctionCall(&encoder->output, value);
 	type_put_text(encoder, text, strlen(text), buf);
-}
-
-/*
- * hstore's text form is "key"=>"value", "key"=>NULL, in which backslashes
- * escape quotes and backslashes.  Keys and values are always quoted.
- */
-void
-encode_hstore(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	StringInfoData json;
-	StringInfoData word;
-	char	   *p;
-
-	p = OutputFunctionCall(&encoder->output,
-						   PointerGetDatum(type_detoast(value)));
-	initStringInfo(&json);
-	initStringInfo(&word);
-
-	appendStringInfoChar(&json, '{');
-	while (*p)
-	{
-		if (*p == '"')
-		{
-			resetStringInfo(&word);
-			for (p++; *p && *p != '"'; p++)
-			{
-				if (*p == '\\' && p[1])
-					p++;
-				appendStringInfoChar(&word, *p);
-			}
-			escape_json(&json, word.data);
-		}
-		else if (*p == '=')
-		{
-			appendStringInfoChar(&json, ':');
-			p++;				/* the > */
-		}
-		else if (*p == 'N')
-		{
-			appendStringInfoString(&json, "null");
-			p += strlen("NULL") - 1;
-		}
-		else if (*p == ',')
-			appendStringInfoChar(&json, ',');
-
-		if (*p)
-			p++;
-	}
-	appendStringInfoChar(&json, '}');
-
-	type_put_text(encoder, json.data, json.len, buf);
 }
 
 void
@@ -262,7 +193,7 @@ raise_not_a_number(uint16 header)
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 			 errmsg("numeric value \"%s\" has no representation as an Avro decimal",
 					name),
-			 errhint("Keep such values out of the column by a check constraint. To get past this row, pause the stream and move its slot behind the transaction with pg_replication_slot_advance(); nothing of the transaction is sent then.")));
+			 errhint("Set \"wal2kafka.decimal_handling_mode\" to \"string\" or \"double\", which have such values, or keep them out of the column by a check constraint. To get past this row only, pause the stream and move its slot behind the transaction with pg_replication_slot_advance(); nothing of the transaction is sent then.")));
 }
 
 static void
@@ -394,348 +325,6 @@ encode_bits(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 }
 
 /* ---------------------------------------------------------------------
- * Dates and times
- * --------------------------------------------------------------------- */
-
-/* Exactly ndigits decimal digits, with leading zeroes. */
-static inline char *
-put_digits(char *p, uint32 number, int ndigits)
-{
-	for (int i = ndigits - 1; i >= 0; i--)
-	{
-		p[i] = '0' + number % 10;
-		number /= 10;
-	}
-	return p + ndigits;
-}
-
-static char *
-put_time_of_day(char *p, int64 usecs)
-{
-	int			seconds = usecs / USECS_PER_SEC;
-
-	p = put_digits(p, seconds / SECS_PER_HOUR, 2);
-	*p++ = ':';
-	p = put_digits(p, seconds / SECS_PER_MINUTE % MINS_PER_HOUR, 2);
-	*p++ = ':';
-	return put_digits(p, seconds % SECS_PER_MINUTE, 2);
-}
-
-/* Days since 1970 in the proleptic Gregorian calendar. */
-void
-encode_date(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	DateADT		date = DatumGetDateADT(value);
-
-	if (DATE_IS_NOEND(date))
-		avro_put_int(buf, DATE_INFINITY);
-	else if (DATE_IS_NOBEGIN(date))
-		avro_put_int(buf, DATE_MINUS_INFINITY);
-	else
-		avro_put_int(buf, date + EPOCH_DAYS);
-}
-
-void
-encode_time_ms(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	avro_put_int(buf, DatumGetTimeADT(value) / USECS_PER_MSEC);
-}
-
-/* In UTC, with as many fraction digits as there are. */
-void
-encode_timetz(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	TimeTzADT  *timetz = DatumGetTimeTzADTP(value);
-	int64		usecs = timetz->time + timetz->zone * USECS_PER_SEC;
-	uint32		fraction;
-	char		text[32];
-	char	   *p;
-
-	usecs %= USECS_PER_DAY;
-	if (usecs < 0)
-		usecs += USECS_PER_DAY;
-
-	p = put_time_of_day(text, usecs);
-	fraction = usecs % USECS_PER_SEC;
-	if (fraction != 0)
-	{
-		*p++ = '.';
-		p = put_digits(p, fraction, 6);
-		while (p[-1] == '0')
-			p--;
-	}
-	*p++ = 'Z';
-	avro_put_bytes(buf, text, p - text);
-}
-
-/* Infinities are the ends of the range, as Debezium sends them. */
-void
-encode_timestamp_ms(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	Timestamp	timestamp = DatumGetTimestamp(value);
-
-	if (TIMESTAMP_NOT_FINITE(timestamp))
-		avro_put_long(buf, timestamp);
-	else
-	{
-		int64		msecs = timestamp / USECS_PER_MSEC;
-
-		if (timestamp % USECS_PER_MSEC < 0)
-			msecs--;
-		avro_put_long(buf, msecs + EPOCH_USECS / USECS_PER_MSEC);
-	}
-}
-
-void
-encode_timestamp_us(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	Timestamp	timestamp = DatumGetTimestamp(value);
-
-	if (!TIMESTAMP_NOT_FINITE(timestamp) &&
-		pg_add_s64_overflow(timestamp, EPOCH_USECS, &timestamp))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp is too late for microseconds since 1970")));
-
-	avro_put_long(buf, timestamp);
-}
-
-/* ISO 8601 in UTC, with exactly the type's number of fraction digits. */
-void
-encode_timestamptz(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	TimestampTz timestamp = DatumGetTimestampTz(value);
-	int64		days;
-	int64		usecs;
-	int			year,
-				month,
-				day;
-	char		text[48];
-	char	   *p = text;
-
-	if (TIMESTAMP_NOT_FINITE(timestamp))
-	{
-		const char *name = TIMESTAMP_IS_NOEND(timestamp) ? "infinity" : "-infinity";
-
-		avro_put_bytes(buf, name, strlen(name));
-		return;
-	}
-
-	days = timestamp / USECS_PER_DAY;
-	usecs = timestamp % USECS_PER_DAY;
-	if (usecs < 0)
-	{
-		usecs += USECS_PER_DAY;
-		days--;
-	}
-	j2date((int) days + POSTGRES_EPOCH_JDATE, &year, &month, &day);
-
-	/* Year 0 is 1 BC; beyond four digits Java wants a sign. */
-	if (year < 0)
-		*p++ = '-';
-	else if (year > 9999)
-		*p++ = '+';
-	year = abs(year);
-	p = put_digits(p, year, year > 99999 ? 6 : year > 9999 ? 5 : 4);
-	*p++ = '-';
-	p = put_digits(p, month, 2);
-	*p++ = '-';
-	p = put_digits(p, day, 2);
-	*p++ = 'T';
-	p = put_time_of_day(p, usecs);
-	if (encoder->precision > 0)
-	{
-		*p++ = '.';
-		put_digits(p, usecs % USECS_PER_SEC, 6);
-		p += encoder->precision;
-	}
-	*p++ = 'Z';
-	avro_put_bytes(buf, text, p - text);
-}
-
-/*
- * Microseconds, a month being 365.25 / 12 days.  What exceeds 64 bits becomes
- * the end of the range, as with Debezium; so do the infinite intervals of 17
- * and later, which are stored as the extremes of all three fields.
- */
-void
-encode_interval(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	Interval   *interval = DatumGetIntervalP(value);
-	__int128	usecs = interval->time;
-
-	usecs += (__int128) interval->day * USECS_PER_DAY;
-	usecs += (__int128) interval->month * USECS_PER_MONTH;
-	if (usecs > PG_INT64_MAX)
-		usecs = PG_INT64_MAX;
-	else if (usecs < PG_INT64_MIN)
-		usecs = PG_INT64_MIN;
-	avro_put_long(buf, (int64) usecs);
-}
-
-/* ---------------------------------------------------------------------
- * Geometric types: records with little-endian well-known binary
- * --------------------------------------------------------------------- */
-
-#define WKB_POINT			1
-#define WKB_LINESTRING		2
-#define WKB_POLYGON			3
-
-#define WKB_HEADER_SIZE		5	/* byte order, kind */
-#define WKB_COUNT_SIZE		4
-#define WKB_POINT_SIZE		16
-
-#define BRANCH_NULL			0
-#define BRANCH_VALUE		1
-
-static void
-put_wkb_uint32(AvroBuffer *buf, uint32 n)
-{
-	uint8		bytes[4] = {n, n >> 8, n >> 16, n >> 24};
-
-	avro_put_raw(buf, bytes, sizeof(bytes));
-}
-
-static void
-put_wkb_header(AvroBuffer *buf, size_t size, uint32 kind)
-{
-	uint8		little_endian = 1;
-
-	avro_put_long(buf, size);
-	avro_put_raw(buf, &little_endian, 1);
-	put_wkb_uint32(buf, kind);
-}
-
-static void
-put_wkb_point(AvroBuffer *buf, const Point *point)
-{
-	avro_put_double(buf, point->x);
-	avro_put_double(buf, point->y);
-}
-
-/* io.debezium.data.geometry.Point */
-static void
-put_point(AvroBuffer *buf, const Point *point)
-{
-	put_wkb_point(buf, point);	/* x and y are plain doubles too */
-	avro_put_long(buf, BRANCH_VALUE);
-	put_wkb_header(buf, WKB_HEADER_SIZE + WKB_POINT_SIZE, WKB_POINT);
-	put_wkb_point(buf, point);
-	avro_put_long(buf, BRANCH_NULL);	/* srid */
-}
-
-/* What follows wkb in io.debezium.data.geometry.Geometry */
-static void
-put_extensions(AvroBuffer *buf, const char *type, const char *closed)
-{
-	avro_put_long(buf, BRANCH_NULL);	/* srid */
-	avro_put_long(buf, BRANCH_VALUE);
-	avro_put_long(buf, closed ? 2 : 1);
-	if (closed)
-	{
-		avro_put_bytes(buf, "closed", strlen("closed"));
-		avro_put_bytes(buf, closed, strlen(closed));
-	}
-	avro_put_bytes(buf, "type", strlen("type"));
-	avro_put_bytes(buf, type, strlen(type));
-	avro_put_long(buf, 0);
-}
-
-static void
-put_linestring(AvroBuffer *buf, const Point *points, int npoints)
-{
-	put_wkb_header(buf, WKB_HEADER_SIZE + WKB_COUNT_SIZE +
-				   (size_t) npoints * WKB_POINT_SIZE, WKB_LINESTRING);
-	put_wkb_uint32(buf, npoints);
-	for (int i = 0; i < npoints; i++)
-		put_wkb_point(buf, &points[i]);
-}
-
-/* A polygon of one ring, which is closed here if it is not. */
-static void
-put_ring(AvroBuffer *buf, const Point *points, int npoints)
-{
-	bool		close = npoints > 0 &&
-		(points[0].x != points[npoints - 1].x ||
-		 points[0].y != points[npoints - 1].y);
-
-	put_wkb_header(buf, WKB_HEADER_SIZE + 2 * WKB_COUNT_SIZE +
-				   (size_t) (npoints + close) * WKB_POINT_SIZE, WKB_POLYGON);
-	put_wkb_uint32(buf, 1);
-	put_wkb_uint32(buf, npoints + close);
-	for (int i = 0; i < npoints; i++)
-		put_wkb_point(buf, &points[i]);
-	if (close)
-		put_wkb_point(buf, &points[0]);
-}
-
-void
-encode_point(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	put_point(buf, DatumGetPointP(value));
-}
-
-void
-encode_line(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	LINE	   *line = DatumGetLineP(value);
-
-	avro_put_double(buf, line->A);
-	avro_put_double(buf, line->B);
-	avro_put_double(buf, line->C);
-}
-
-void
-encode_lseg(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	put_linestring(buf, DatumGetLsegP(value)->p, 2);
-	put_extensions(buf, "lseg", NULL);
-}
-
-void
-encode_box(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	BOX		   *box = DatumGetBoxP(value);
-	Point		ring[5] = {
-		{box->high.x, box->high.y},
-		{box->high.x, box->low.y},
-		{box->low.x, box->low.y},
-		{box->low.x, box->high.y},
-		{box->high.x, box->high.y},
-	};
-
-	put_ring(buf, ring, lengthof(ring));
-	put_extensions(buf, "box", NULL);
-}
-
-void
-encode_path(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	PATH	   *path = DatumGetPathP(PointerGetDatum(type_detoast(value)));
-
-	put_linestring(buf, path->p, path->npts);
-	put_extensions(buf, "path", path->closed ? "true" : "false");
-}
-
-void
-encode_polygon(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	POLYGON    *polygon = DatumGetPolygonP(PointerGetDatum(type_detoast(value)));
-
-	put_ring(buf, polygon->p, polygon->npts);
-	put_extensions(buf, "polygon", NULL);
-}
-
-void
-encode_circle(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
-{
-	CIRCLE	   *circle = DatumGetCircleP(value);
-
-	put_point(buf, &circle->center);
-	avro_put_double(buf, circle->radius);
-}
-
-/* ---------------------------------------------------------------------
  * Enums
  * --------------------------------------------------------------------- */
 
@@ -835,41 +424,60 @@ encode_enum(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
  * Arrays
  * --------------------------------------------------------------------- */
 
-bool
-type_element_nullable(const TypeEncoder *element)
+/* A value's array, on the way through its elements. */
+typedef struct ArrayWalk
 {
-	return element->encode != encode_enum;
+	TypeEncoder *element;
+	bool		nullable;		/* elements are unions with null */
+	const bits8 *bitmap;		/* NULL: no nulls */
+	int			next;			/* number of the next element */
+	char	   *p;				/* its place */
+} ArrayWalk;
+
+static inline void
+begin_walk(ArrayWalk *walk, const TypeEncoder *encoder, ArrayType *array)
+{
+	walk->element = encoder->element;
+	walk->nullable = encoder->elements_nullable;
+	walk->bitmap = ARR_NULLBITMAP(array);
+	walk->next = 0;
+	walk->p = ARR_DATA_PTR(array);
 }
 
 /*
- * One block of elements.  An array of more dimensions is sent as the row of
- * its elements, the last subscript varying fastest: the schema is made for
- * the column, and int[] may hold any number of dimensions.
+ * Debezium's schema of an array of an enum has no place for null, and every
+ * column of that type has that schema.
  */
-void
-encode_array(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
+static void
+raise_null_element(void)
 {
-	ArrayType  *array = DatumGetArrayTypeP(PointerGetDatum(type_detoast(value)));
-	TypeEncoder *element = encoder->element;
-	bool		nullable = type_element_nullable(element);
-	int			nitems = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	const bits8 *bitmap = ARR_NULLBITMAP(array);
-	char	   *p = ARR_DATA_PTR(array);
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("null element of an enum array has no representation in its Avro schema"),
+			 errhint("Keep nulls out of the array by a check constraint, or leave the column out with \"wal2kafka.column_exclude_list\".")));
+}
+
+/* One block of elements and the end mark. */
+static inline void
+put_elements(ArrayWalk *walk, int nitems, AvroBuffer *buf)
+{
+	TypeEncoder *element = walk->element;
+	const bits8 *bitmap = walk->bitmap;
+	char	   *p = walk->p;
+	int			first = walk->next;
 
 	if (nitems > 0)
 		avro_put_long(buf, nitems);
-	for (int i = 0; i < nitems; i++)
+	for (int i = first; i < first + nitems; i++)
 	{
 		if (bitmap && !(bitmap[i / 8] & (1 << (i % 8))))
 		{
-			if (!nullable)
-				ereport(ERROR,
-						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						 errmsg("null element of an enum array has no representation in its Avro schema")));
+			if (!walk->nullable)
+				raise_null_element();
 			avro_put_long(buf, ELEMENT_NULL_BRANCH);
 			continue;
 		}
-		if (nullable)
+		if (walk->nullable)
 			avro_put_long(buf, ELEMENT_VALUE_BRANCH);
 		element->encode(element,
 						fetch_att(p, element->typbyval, element->typlen), buf);
@@ -877,4 +485,64 @@ encode_array(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 		p = (char *) att_align_nominal(p, element->typalign);
 	}
 	avro_put_long(buf, 0);
+	walk->p = p;
+	walk->next = first + nitems;
+}
+
+/*
+ * An array of one dimension.  A value of more is sent as the row of its
+ * elements, the last subscript varying fastest: the schema is made for the
+ * column, and int[] may hold any number of dimensions.
+ */
+void
+encode_array(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
+{
+	ArrayType  *array = DatumGetArrayTypeP(PointerGetDatum(type_detoast(value)));
+	ArrayWalk	walk;
+
+	begin_walk(&walk, encoder, array);
+	put_elements(&walk, ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)), buf);
+}
+
+static void
+put_dimensions(ArrayWalk *walk, const int *sizes, int ndims, AvroBuffer *buf)
+{
+	if (ndims == 1)
+	{
+		put_elements(walk, sizes[0], buf);
+		return;
+	}
+	avro_put_long(buf, sizes[0]);
+	for (int i = 0; i < sizes[0]; i++)
+		put_dimensions(walk, sizes + 1, ndims - 1, buf);
+	avro_put_long(buf, 0);
+}
+
+/*
+ * A column declared with several dimensions: arrays in arrays.  A value of
+ * fewer dimensions is alone in the outer ones; of one with more, the outer
+ * ones are flattened into the first.  So the innermost rows are always rows,
+ * and their order is kept.
+ */
+void
+encode_nested_array(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
+{
+	ArrayType  *array = DatumGetArrayTypeP(PointerGetDatum(type_detoast(value)));
+	int			declared = encoder->dimensions;
+	int			excess = ARR_NDIM(array) - declared;
+	int			sizes[MAXDIM];
+	ArrayWalk	walk;
+
+	if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) == 0)
+	{
+		avro_put_long(buf, 0);
+		return;
+	}
+	for (int i = 0; i < declared; i++)
+		sizes[i] = i + excess < 0 ? 1 : ARR_DIMS(array)[i + excess];
+	for (int i = 0; i < excess; i++)
+		sizes[0] *= ARR_DIMS(array)[i];
+
+	begin_walk(&walk, encoder, array);
+	put_dimensions(&walk, sizes, declared, buf);
 }

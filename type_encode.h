@@ -28,33 +28,15 @@ extern void encode_money(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_text(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_name(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_output(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_hstore(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_uuid(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_enum(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_bytea(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_bit(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 extern void encode_bits(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
 
-extern void encode_date(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_time_ms(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_timetz(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_timestamp_ms(TypeEncoder *encoder, Datum value,
-								AvroBuffer *buf);
-extern void encode_timestamp_us(TypeEncoder *encoder, Datum value,
-								AvroBuffer *buf);
-extern void encode_timestamptz(TypeEncoder *encoder, Datum value,
-							   AvroBuffer *buf);
-extern void encode_interval(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-
-extern void encode_point(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_line(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_lseg(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_box(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_path(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_polygon(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-extern void encode_circle(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
-
 extern void encode_array(TypeEncoder *encoder, Datum value, AvroBuffer *buf);
+extern void encode_nested_array(TypeEncoder *encoder, Datum value,
+								AvroBuffer *buf);
 
 /*
  * Detoast, if need be.  The result has a short or long header and any
@@ -118,14 +100,8 @@ typedef struct EnumCache
 /* Read pg_enum; allocated in CurrentMemoryContext.  Needs catalog access. */
 extern EnumCache *enum_cache_create(Oid typid);
 
-/* How many union branches come first: an array's elements may be null. */
+/* An array's elements may be null: branches of ["null", T] */
 #define ELEMENT_NULL_BRANCH		0
 #define ELEMENT_VALUE_BRANCH	1
-
-/*
- * Elements of enum arrays are the exception of Debezium's schemas: they
- * cannot be null.
- */
-extern bool type_element_nullable(const TypeEncoder *element);
 
 #endif							/* WAL2KAFKA_TYPE_ENCODE_H */

@@ -19,6 +19,7 @@ typedef struct TypeOptions
 {
 	const Settings *settings;	/* the modes, the version, the placeholder */
 	int			array_dimensions;	/* attndims */
+	bool		keep_unknown;	/* whatever include_unknown_datatypes says */
 } TypeOptions;
 
 /*
@@ -37,12 +38,28 @@ typedef struct TypeMapping TypeMapping; /* a row of the table; private */
 typedef struct TypeEncoder TypeEncoder;
 
 /*
+ * unavailable_value_placeholder: its bytes, and the text that Java makes of
+ * them, in which what is no UTF-8 is U+FFFD.
+ */
+typedef struct TypePlaceholder
+{
+	const uint8 *bytes;
+	int			nbytes;
+	const char *text;
+	int			text_len;
+} TypePlaceholder;
+
+/*
  * Writes one non-null datum.  Detoasts for itself, into CurrentMemoryContext,
  * which the caller resets after each event.  Raises an error that says what
  * is wrong with the value; the caller adds relation and column.
  */
 typedef void (*TypeEncodeFunc) (TypeEncoder *encoder, Datum value,
 								AvroBuffer *buf);
+
+/* Makes the value that is sent of the plain one's Avro bytes. */
+typedef void (*TypeTransformFunc) (TypeEncoder *encoder,
+								   const AvroBuffer *plain, AvroBuffer *buf);
 
 /*
  * A column's type, resolved: the mapping and what its schema and encoder
@@ -63,8 +80,20 @@ struct TypeEncoder
 	int			precision;		/* decimals; fraction digits of times */
 	FmgrInfo	output;			/* text form; fn_oid InvalidOid: not needed */
 	TypeEncoder *element;		/* arrays; NULL otherwise */
+	bool		elements_nullable;	/* arrays */
+	int			dimensions;		/* arrays: as the column declares them */
 	void	   *cache;			/* the encoder's own, e.g. labels of an enum */
-	const char *placeholder;	/* for unchanged TOAST values */
+	const TypePlaceholder *placeholder; /* for unchanged TOAST values */
+
+	/*
+	 * Of a column that is masked, hashed or truncated (column_transform.h):
+	 * what writes the plain value, and what makes the sent one of it.  NULL
+	 * otherwise.
+	 */
+	TypeEncoder *plain;
+	TypeTransformFunc transform;
+	bool		constant;		/* the same for all values, for null too:
+								 * encode() does not look at the datum */
 };
 
 /*
@@ -75,16 +104,17 @@ extern void avro_buffer_init(AvroBuffer *buf, MemoryContext cxt);
 /*
  * Resolve a column's type.  Needs catalog access (a transaction, or the
  * historic snapshot of a decoding callback).  Never fails for want of a
- * mapping: any type has at least its text form.
+ * mapping: any type has at least its text form.  NULL if Debezium has no
+ * mapping, and include_unknown_datatypes leaves such columns out.
  */
 extern TypeEncoder *type_map_resolve(Oid typid, int32 typmod,
 									 const TypeOptions *options);
 
 /*
  * Append the schema of the type: "\"int\"", or an object, in UTF-8.
- * annotations may be NULL.  named is the list of full names of records already written out in this
- * schema (a record that is used twice is written by name at its second use);
- * the function adds to it.
+ * annotations may be NULL.  named is the list of full names of records that
+ * were already written out in this schema (a record that is used twice is
+ * written by name at its second use); the function adds to it.
  */
 extern void type_map_append_schema(StringInfo out, const TypeEncoder *encoder,
 								   const TypeAnnotations *annotations,
@@ -115,6 +145,16 @@ extern void type_map_put_unavailable(const TypeEncoder *encoder,
  * Can this value be an unchanged TOAST pointer at all, i.e. is typlen -1?
  */
 #define type_map_can_toast(encoder)	((encoder)->typlen == -1)
+
+/*
+ * Do Debezium's schemas make the field a union with null even where the
+ * column is NOT NULL?
+ */
+extern bool type_map_always_optional(const TypeEncoder *encoder);
+
+/* Is the value an Avro string, plain bytes? */
+extern bool type_map_is_string(const TypeEncoder *encoder);
+extern bool type_map_is_bytes(const TypeEncoder *encoder);
 
 /* Checks the table: sorted, unique, complete.  For assert builds. */
 extern void type_map_check(void);

@@ -1,4 +1,4 @@
--- Arrays: of any type, with nulls, empty, of several dimensions.
+-- Arrays: of any type, with nulls, empty, large.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS wal2kafka;
 RESET client_min_messages;
@@ -27,7 +27,9 @@ CREATE TABLE a (
 	times time(3)[], stamps timestamp[], zoned timestamptz(0)[],
 	intervals interval[], uuids uuid[], jsons json[], jsonbs jsonb[],
 	bits bit(3)[], moods mood[], pairs pair[], positives positive[],
-	ranges int4range[], points point[], oids oidvector, names name[]);
+	ranges int4range[], points point[], oids oidvector, names name[],
+	xmls xml[], varbits varbit[], multiranges int4multirange[],
+	vectors tsvector[], boxes box[], addresses inet[], lsns pg_lsn[]);
 SET timezone = 'UTC';
 INSERT INTO a VALUES (
 	'{t,NULL,f}', '{1,NULL}', '{1,NULL,-3}', '{9223372036854775807}', '{1.5}',
@@ -37,19 +39,15 @@ INSERT INTO a VALUES (
 	'{1 day,NULL}', '{6b0c4c3a-1111-4222-8333-444455556666}',
 	ARRAY['{"a":1}']::json[], ARRAY['{"a":1}', NULL]::jsonb[],
 	'{101,001}', '{sad,ok}', ARRAY[ROW(1,'z'), NULL]::pair[], '{1,2}',
-	'{"[1,5)",NULL}', ARRAY['(1,2)', NULL]::point[], '1 2 3', '{x,y}');
+	'{"[1,5)",NULL}', ARRAY['(1,2)', NULL]::point[], '1 2 3', '{x,y}',
+	'{<a/>,NULL}', '{101,0,NULL}', ARRAY['{[1,2),[5,6)}'::int4multirange, NULL],
+	ARRAY['fat:1'::tsvector, NULL], '{(0,0),(1,1);NULL}', '{::1,10.0.0.0/8,NULL}',
+	'{0/10,NULL}');
 SELECT * FROM fields();
 
 -- empty, and starting elsewhere
 INSERT INTO a (ints, texts, moods) VALUES ('{}', '{}', '{}'), ('[5:6]={7,8}', NULL, NULL);
 SELECT * FROM fields() WHERE field IN ('ints', 'texts', 'moods');
-
--- Several dimensions: text where they are declared, else one after the other.
-CREATE TABLE dim (one int[], two int[][], three text[][][]);
-INSERT INTO dim VALUES
-	('{1,2}', '{{1,2},{3,4}}', '{{{a},{"b c"}},{{NULL},{d}}}'),
-	('{{1,2},{3,4}}', '{1,2}', '{}');
-SELECT * FROM fields();
 
 -- large, so that it is compressed, or not in line
 CREATE TABLE large (plain int[], external text[]);
@@ -61,10 +59,10 @@ SELECT f.field, f.value::jsonb =
 	CASE f.field WHEN 'plain' THEN to_jsonb(plain) ELSE to_jsonb(external) END AS same
 FROM fields() AS f, large;
 
--- a null among an enum array's elements has no place in Debezium's schema
-\set VERBOSITY terse
+-- nulls where Debezium's schemas have no place for them
 INSERT INTO a (moods) VALUES ('{ok,NULL}');
-SELECT * FROM fields();
+\set SHOW_CONTEXT never
+SELECT * FROM fields() WHERE field = 'moods';
 
 SELECT 'dropped' FROM pg_drop_replication_slot('regress_arrays');
 SET client_min_messages = warning;

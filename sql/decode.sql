@@ -28,7 +28,7 @@ SELECT wal2kafka.decode('w2k\001\377\377\377\377');
 SELECT wal2kafka.decode('w2k\001\000\000\000\001\377');
 -- topic "t", nothing else
 SELECT wal2kafka.decode('\x77326b01' || '\x0000000174'::bytea || '\xffffffffffffffffffffffffffffffff00'::bytea);
--- a value without a schema
+-- a value without a schema: what is sent as it is
 SELECT wal2kafka.decode('\x77326b01' || '\x0000000174'::bytea || '\xffffffffffffffffffffffff0000000100'::bytea || '\x00'::bytea);
 -- schemas that are none
 CREATE FUNCTION outcome(frame bytea) RETURNS text LANGUAGE plpgsql AS $$
