@@ -28,6 +28,8 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_publication.h"
+#include "catalog/pg_type.h"
+#include "commands/comment.h"
 #include "common/string.h"
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"
@@ -41,8 +43,17 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+#include "column_transform.h"
 #include "compat.h"
+#include "flat.h"
+#include "json_encode.h"
+#include "outbox.h"
+#include "partition_routing.h"
 #include "relation_map.h"
+#include "route.h"
+#include "table_filter.h"
+#include "timescale.h"
+#include "topic_name.h"
 
 /* Entries of dropped relations are looked for when the map has doubled. */
 #define SWEEP_MINIMUM	256
@@ -59,10 +70,41 @@ struct RelationMap
 	bool		any_routed;		/* an entry is published as another relation */
 	long		sweep_at;		/* number of entries */
 	EventTarget *message_target;
+	bool		needs_avro;		/* names must be what Avro allows */
+	TopicNames *names;
+	TableFilter *filter;		/* NULL: publications alone decide */
+	ColumnTransforms *transforms;	/* NULL: all columns are sent plain */
+	bool		watching;		/* note what the filter's lists match */
+	PartitionRouting *routing;	/* NULL: keys decide */
+	HTAB	   *topics;			/* KnownTopic */
+	FlatRules  *flat;			/* NULL: values have an envelope */
+	OutboxRules *outbox;		/* NULL: no outbox tables */
 
 	/* the entry that was asked for last: most changes come in a row */
 	RelationEntry *last;
 };
+
+/* The relation that a topic was seen with last; in RelationMap.topics. */
+typedef struct KnownTopic
+{
+	char		name[256];		/* hash key; Kafka allows 249 */
+	Oid			relid;			/* of an entry */
+} KnownTopic;
+
+/*
+ * What a relation is published as: names in the server's encoding, which are
+ * the relation's own or those of the root that it belongs to.
+ */
+typedef struct PublishedAs
+{
+	const char *schema;
+	const char *table;
+	bool		is_chunk;		/* TimescaleDB's */
+	const char *chunk_schema;
+	const char *chunk_table;
+	Oid			hypertable;
+	bool		is_aggregate;	/* the names are a continuous aggregate's */
+} PublishedAs;
 
 /* The map of this process, for the invalidation callbacks. */
 static RelationMap *current_map = NULL;
@@ -75,8 +117,10 @@ static void build_entry(RelationMap *map, RelationEntry *entry,
 						Relation relation);
 static void install_entry(RelationEntry *entry, RelationEntry *next);
 static void sweep(RelationMap *map, Oid keep);
+static bool find_published(RelationMap *map, RelationEntry *entry,
+						   Relation relation, PublishedAs *published);
 static void fill_entry(RelationMap *map, RelationEntry *entry,
-					   Relation relation);
+					   Relation relation, const PublishedAs *published);
 
 RelationMap *
 relation_map_create(MemoryContext cxt, const Settings *settings,
@@ -85,8 +129,13 @@ relation_map_create(MemoryContext cxt, const Settings *settings,
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	RelationMap *map = palloc0(sizeof(RelationMap));
 	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
+	Settings   *own = palloc(sizeof(Settings));
 	HASHCTL		ctl = {0};
 
+	*own = *settings;
+	topic_name_resolve_modes(own, event_sink != NULL);
+	settings = own;
+	map->needs_avro = topic_name_needs_avro(own, event_sink != NULL);
 	map->context = cxt;
 	map->scratch = AllocSetContextCreate(cxt, "wal2kafka relation build",
 										 ALLOCSET_DEFAULT_SIZES);
@@ -101,12 +150,27 @@ relation_map_create(MemoryContext cxt, const Settings *settings,
 						settings->publication_name),
 				 errhint("Names are separated by commas and quoted like identifiers.")));
 
+	map->names = topic_names_create(cxt, settings,
+									relation_map_utf8(map->prefix));
+	map->filter = table_filter_create(cxt, settings);
+	map->transforms = column_transforms_create(cxt, settings);
+	map->routing = partition_routing_create(cxt, settings,
+											relation_map_utf8(map->prefix),
+											relation_map_utf8(database_name));
+	if (settings->envelope == ENVELOPE_FLAT)
+		map->flat = flat_rules_create(cxt, settings);
+	map->outbox = outbox_rules_create(cxt, settings);
+
 	ctl.keysize = sizeof(Oid);
 	ctl.entrysize = sizeof(RelationEntry);
 	ctl.hcxt = cxt;
 	map->entries = hash_create("wal2kafka relations", 128, &ctl,
 							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	map->sweep_at = SWEEP_MINIMUM;
+	ctl.keysize = sizeof(((KnownTopic *) NULL)->name);
+	ctl.entrysize = sizeof(KnownTopic);
+	map->topics = hash_create("wal2kafka topics", 128, &ctl,
+							  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 
 	callback->func = forget_map;
 	callback->arg = map;
@@ -189,7 +253,7 @@ depends_on(const RelationEntry *entry, int cacheid, uint32 hashvalue)
 	switch (cacheid)
 	{
 		case NAMESPACEOID:
-			return entry->selected && entry->namespace_hash == hashvalue;
+			return entry->namespace_hash == hashvalue;
 		case ENUMOID:
 
 			/*
@@ -261,6 +325,8 @@ release_target(RelationEntry *entry)
 {
 	if (entry->target_context == NULL)
 		return;
+	if (entry->routes != NULL)
+		route_cache_release(entry->routes);
 	if (event_sink != NULL)
 		event_sink->release(event_sink, &entry->target);
 	MemoryContextDelete(entry->target_context);
@@ -276,6 +342,7 @@ sweep(RelationMap *map, Oid keep)
 {
 	HASH_SEQ_STATUS status;
 	RelationEntry *entry;
+	KnownTopic *topic;
 
 	map->last = NULL;
 	hash_seq_init(&status, map->entries);
@@ -289,6 +356,10 @@ sweep(RelationMap *map, Oid keep)
 			MemoryContextDelete(entry->context);
 		hash_search(map->entries, &entry->relid, HASH_REMOVE, NULL);
 	}
+	hash_seq_init(&status, map->topics);
+	while ((topic = hash_seq_search(&status)) != NULL)
+		if (hash_search(map->entries, &topic->relid, HASH_FIND, NULL) == NULL)
+			hash_search(map->topics, topic->name, HASH_REMOVE, NULL);
 	map->sweep_at = Max(SWEEP_MINIMUM,
 						2 * hash_get_num_entries(map->entries));
 }
@@ -301,6 +372,7 @@ static void
 build_entry(RelationMap *map, RelationEntry *entry, Relation relation)
 {
 	RelationEntry next = {0};
+	PublishedAs published = {0};
 	MemoryContext old;
 
 	/* callbacks that come from now on clear it again */
@@ -319,13 +391,15 @@ build_entry(RelationMap *map, RelationEntry *entry, Relation relation)
 							  &map->missing, map->context);
 		next.selected = next.rules.insert || next.rules.update ||
 			next.rules.delete || next.rules.truncate;
+		MemoryContextSwitchTo(map->scratch);
+		if (next.selected)
+			next.selected = find_published(map, &next, relation, &published);
 		if (next.selected)
 		{
 			next.target_context = AllocSetContextCreate(map->context,
 														"wal2kafka target",
 														ALLOCSET_SMALL_SIZES);
-			MemoryContextSwitchTo(map->scratch);
-			fill_entry(map, &next, relation);
+			fill_entry(map, &next, relation, &published);
 		}
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(map->scratch);
@@ -337,7 +411,7 @@ build_entry(RelationMap *map, RelationEntry *entry, Relation relation)
 	}
 	PG_END_TRY();
 
-	if (next.selected && next.publish_as != next.relid)
+	if (OidIsValid(next.publish_as) && next.publish_as != next.relid)
 		map->any_routed = true;
 	install_entry(entry, &next);
 	entry->building = false;
@@ -374,6 +448,7 @@ install_entry(RelationEntry *entry, RelationEntry *next)
 		MemoryContextDelete(next->target_context);
 		next->target_context = entry->target_context;
 		next->target = entry->target;
+		next->routes = entry->routes;
 		next->warned_no_identity = entry->warned_no_identity;
 		next->warned_truncate = entry->warned_truncate;
 	}
@@ -557,56 +632,169 @@ column_default(TupleDesc desc, AttrNumber attnum)
 	return NULL;
 }
 
-static void
-fill_column(RelationMap *map, RelationEntry *entry, RelationColumn *column,
-			TupleDesc desc, AttrNumber attnum, Bitmapset *identity)
+/*
+ * Is it a domain that is NOT NULL itself?  JDBC's metadata, and so Debezium,
+ * do not look at what the domain is made of.
+ */
+static bool
+is_not_null_domain(Oid typid)
 {
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	Form_pg_type type;
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", typid);
+	type = (Form_pg_type) GETSTRUCT(tuple);
+	result = type->typtype == TYPTYPE_DOMAIN && type->typnotnull;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/*
+ * What a column's schema says beside its type.  The default is kept, since
+ * rows need it too.
+ */
+static void
+fill_annotations(RelationMap *map, RelationColumn *column, Relation root,
+				 Node *default_expr)
+{
+	TypeAnnotations *annotations = &column->field.annotations;
+
+	annotations->default_json = type_map_default_json(column->key_encoder,
+													  default_expr);
+	if (map->settings->include_schema_comments)
+	{
+		char	   *comment = GetComment(RelationGetRelid(root),
+										 RelationRelationId, column->attnum);
+
+		if (comment != NULL)
+			annotations->doc = relation_map_utf8(comment);
+	}
+}
+
+/*
+ * Fill a column.  False: its type has no mapping, and the column is left out.
+ */
+static bool
+fill_column(RelationMap *map, RelationEntry *entry, RelationColumn *column,
+			Relation root, AttrNumber attnum, Bitmapset *identity,
+			const TableFilterName *name, bool is_key)
+{
+	TupleDesc	desc = RelationGetDescr(root);
 	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
 	TypeOptions options = {
 		.settings = map->settings,
 		.array_dimensions = att->attndims,
+		.keep_unknown = is_key,
 	};
 	AttrNumber	leaf_attnum = entry->to_root ?
 		entry->to_root->attnums[attnum - 1] : attnum;
-	char	   *name;
-	char	   *default_json;
+	Node	   *default_expr = column_default(desc, attnum);
+	TransformColumn transform = {
+		.schema = name->schema,
+		.table = name->table,
+		.column = relation_map_utf8(NameStr(att->attname)),
+		.is_key = is_key,
+	};
 	MemoryContext old = MemoryContextSwitchTo(entry->context);
 
+	note_type(entry, att->atttypid);
 	column->attnum = attnum;
-	column->encoder = type_map_resolve(att->atttypid, att->atttypmod,
-									   &options);
+	column->key_encoder = type_map_resolve(att->atttypid, att->atttypmod,
+										   &options);
+	if (column->key_encoder == NULL)
+	{
+		MemoryContextSwitchTo(old);
+		return false;
+	}
+	column->not_null = compat_attribute_not_null(desc, attnum - 1) ||
+		is_not_null_domain(att->atttypid);
+	column->field.name =
+		topic_name_adjust(transform.column,
+						  map->settings->field_name_adjustment_mode, false);
+	column->field.type = column->key_encoder;
+	column->field.optional = !column->not_null ||
+		type_map_always_optional(column->key_encoder);
+	fill_annotations(map, column, root, default_expr);
+	column->key_field = column->field;
+
+	transform.comment = column->field.annotations.doc;
+	transform.source = source_type(att, default_expr);
+	column_transforms_note(map->transforms, &transform);
+	column->encoder = column_transform(map->transforms, &transform,
+									   column->key_encoder,
+									   &column->field.annotations);
 	MemoryContextSwitchTo(old);
 
-	name = avro_schema_adjust_name(relation_map_utf8(NameStr(att->attname)),
-								   map->settings->field_name_adjustment_mode,
-								   false);
-	default_json = type_map_default_json(column->encoder,
-										 column_default(desc, attnum));
-	column->field.name = MemoryContextStrdup(entry->context, name);
-	column->field.type = column->encoder;
-	column->field.optional = !compat_attribute_not_null(desc, attnum - 1);
-	if (default_json != NULL)
-		column->field.annotations.default_json =
-			MemoryContextStrdup(entry->context, default_json);
 	column->null_branch = avro_schema_null_branch(&column->field);
 	column->value_branch = column->field.optional ?
 		1 - column->null_branch : NO_BRANCH;
 	column->in_identity = bms_is_member(leaf_attnum, identity);
-	note_type(entry, att->atttypid);
+	return true;
+}
+
+/*
+ * The columns that key the records, by attribute number: those that a rule
+ * of message_key_columns names, else the table's own.
+ */
+static List *
+find_key(RelationMap *map, RelationEntry *entry, Relation root,
+		 const TableFilterName *name)
+{
+	TupleDesc	desc = RelationGetDescr(root);
+	const char **columns = palloc(desc->natts * sizeof(char *));
+	int		   *attnums = palloc(desc->natts * sizeof(int));
+	int		   *chosen = palloc(desc->natts * sizeof(int));
+	int			ncolumns = 0;
+	int			nchosen;
+	List	   *result = NIL;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		/* one that is not published leaves the table without a key */
+		if (att->attisdropped || (att->attgenerated != '\0' &&
+								  att->attgenerated != ATTRIBUTE_GENERATED_STORED))
+			continue;
+		columns[ncolumns] = relation_map_utf8(NameStr(att->attname));
+		attnums[ncolumns++] = att->attnum;
+	}
+	nchosen = table_filter_key(map->filter, name, columns, ncolumns, chosen);
+	if (nchosen == 0)
+		return key_attnums(root);
+	for (int i = 0; i < nchosen; i++)
+		result = lappend_int(result, attnums[chosen[i]]);
+	return result;
+}
+
+static bool
+key_selected(const PublicationRules *rules, TupleDesc desc, List *key)
+{
+	ListCell   *cell;
+
+	foreach(cell, key)
+		if (!column_selected(rules, TupleDescAttr(desc, lfirst_int(cell) - 1)))
+			return false;
+	return true;
 }
 
 /*
  * Columns of the value, and which of them make the key.  A key of which a
- * column is not selected is none: the list of columns says what may leave
- * the database.
+ * column is not selected is none: the publication's list of columns says what
+ * may leave the database.  The lists of regular expressions only say what
+ * values have, and leave the key as it is.
  */
 static void
 fill_columns(RelationMap *map, RelationEntry *entry, Relation root,
-			 Bitmapset *identity)
+			 Bitmapset *identity, const TableFilterName *name)
 {
 	TupleDesc	desc = RelationGetDescr(root);
-	List	   *key = key_attnums(root);
+	List	   *key = find_key(map, entry, root, name);
+	bool		has_key = key_selected(&entry->rules, desc, key);
 	int		   *index_of = palloc0((desc->natts + 1) * sizeof(int));
+	int			count;
 	ListCell   *cell;
 
 	entry->columns =
@@ -614,26 +802,38 @@ fill_columns(RelationMap *map, RelationEntry *entry, Relation root,
 							   sizeof(RelationColumn));
 	for (int i = 0; i < desc->natts; i++)
 	{
-		AttrNumber	attnum = i + 1;
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		const char *column = relation_map_utf8(NameStr(att->attname));
 
-		index_of[attnum] = -1;
-		if (!column_selected(&entry->rules, TupleDescAttr(desc, i)))
+		index_of[att->attnum] = -1;
+		if (!column_selected(&entry->rules, att))
 			continue;
-		index_of[attnum] = entry->ncolumns;
-		fill_column(map, entry, &entry->columns[entry->ncolumns++], desc,
-					attnum, identity);
+		if (map->watching)
+			table_filter_note_column(map->filter, name, column);
+		if (!table_filter_has_column(map->filter, name, column))
+			continue;
+		if (fill_column(map, entry, &entry->columns[entry->ncolumns], root,
+						att->attnum, identity, name,
+						has_key && list_member_int(key, att->attnum)))
+			index_of[att->attnum] = entry->ncolumns++;
 	}
 
+	count = entry->ncolumns;
 	entry->keys = MemoryContextAllocZero(entry->context,
 										 (list_length(key) + 1) * sizeof(int));
 	foreach(cell, key)
 	{
-		if (index_of[lfirst_int(cell)] < 0)
-		{
-			entry->nkeys = 0;
+		AttrNumber	attnum = lfirst_int(cell);
+
+		if (!has_key)
 			break;
+		if (index_of[attnum] < 0)
+		{
+			index_of[attnum] = count;
+			fill_column(map, entry, &entry->columns[count++], root, attnum,
+						identity, name, true);
 		}
-		entry->keys[entry->nkeys++] = index_of[lfirst_int(cell)];
+		entry->keys[entry->nkeys++] = index_of[attnum];
 	}
 }
 
@@ -666,71 +866,66 @@ keep_schema(EventSchema *schema, MemoryContext cxt)
 	schema->full_name = MemoryContextStrdup(cxt, schema->full_name);
 }
 
-/*
- * Topic and schemas.  Allocated in the target's context.
- */
-static void
-fill_target(RelationMap *map, RelationEntry *entry, Relation root)
+static RelationShape
+shape_of(const RelationMap *map, Relation root)
 {
-	SchemaField *fields = palloc0(Max(entry->ncolumns, 1) *
-								  sizeof(SchemaField));
-	EventTarget *target = &entry->target;
-	MemoryContext cxt = entry->target_context;
-	char	   *name;
-	char	   *namespace;
-
-	name = get_namespace_name(RelationGetNamespace(root));
-	target->relid = RelationGetRelid(root);
-	target->schema_name = MemoryContextStrdup(cxt, name);
-	target->table_name = MemoryContextStrdup(cxt,
-											 RelationGetRelationName(root));
-	name = psprintf("%s.%s.%s", map->prefix, target->schema_name,
-					target->table_name);
-	name = avro_schema_topic_name(relation_map_utf8(name));
-	target->topic = MemoryContextStrdup(cxt, name);
-	namespace =
-		avro_schema_adjust_name(target->topic,
-								map->settings->schema_name_adjustment_mode,
-								true);
-
-	for (int i = 0; i < entry->ncolumns; i++)
-		fields[i] = entry->columns[i].field;
-	avro_schema_envelope(&target->value, namespace, fields, entry->ncolumns);
-	if (entry->nkeys > 0)
-	{
-		for (int i = 0; i < entry->nkeys; i++)
-			fields[i] = entry->columns[entry->keys[i]].field;
-		avro_schema_key(&target->key, namespace, fields, entry->nkeys);
-	}
-	keep_schema(&target->value, cxt);
-	keep_schema(&target->key, cxt);
+	if (map->outbox != NULL &&
+		outbox_rules_match(map->outbox,
+						   get_namespace_name(RelationGetNamespace(root)),
+						   RelationGetRelationName(root)))
+		return SHAPE_OUTBOX;
+	return map->flat != NULL ? SHAPE_FLAT : SHAPE_ENVELOPE;
 }
 
 /*
- * Two tables whose names differ only in what Kafka does not allow would share
- * a topic, and rows with equal keys overwrite each other.
+ * A name that stays as it is must be one that Avro allows.
  */
 static void
-check_topic(RelationMap *map, const RelationEntry *entry)
+check_avro_name(const RelationEntry *entry, const char *name,
+				const char *setting)
 {
-	HASH_SEQ_STATUS status;
-	RelationEntry *other;
+	if (avro_schema_is_name(name))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_NAME),
+			 errmsg("field name \"%s\" of table \"%s.%s\" is not allowed in Avro",
+					name, entry->target.schema_name,
+					entry->target.table_name),
+			 strcmp(setting, "wal2kafka.key_field_name") == 0 ?
+			 errhint("Set \"%s\" to a name of letters, digits and underscores.",
+					 setting) :
+			 errhint("Set \"%s\" to \"avro\" or \"avro_unicode\", rename the column, or leave it out.",
+					 setting)));
+}
 
-	hash_seq_init(&status, map->entries);
-	while ((other = hash_seq_search(&status)) != NULL)
+/*
+ * The same for all names of the relation, where nothing adjusts them.
+ */
+static void
+check_avro_names(RelationMap *map, const RelationEntry *entry,
+				 const char *namespace)
+{
+	const char *part = namespace;
+
+	if (!map->needs_avro)
+		return;
+	for (int i = 0; i < entry->ncolumns; i++)
+		check_avro_name(entry, entry->columns[i].field.name,
+						"wal2kafka.field_name_adjustment_mode");
+	for (int i = 0; i < entry->nkeys; i++)
+		check_avro_name(entry, entry->columns[entry->keys[i]].field.name,
+						"wal2kafka.field_name_adjustment_mode");
+	for (const char *end; part != NULL; part = *end != '\0' ? end + 1 : NULL)
 	{
-		if (!other->valid || !other->selected || other->building ||
-			other->target.relid == entry->target.relid ||
-			strcmp(other->target.topic, entry->target.topic) != 0)
-			continue;
-		hash_seq_term(&status);
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_TABLE),
-				 errmsg("tables \"%s.%s\" and \"%s.%s\" have the same topic \"%s\"",
-						other->target.schema_name, other->target.table_name,
-						entry->target.schema_name, entry->target.table_name,
-						entry->target.topic),
-				 errhint("Rename one of them, or leave it out of the publication.")));
+		end = part + strcspn(part, ".");
+		if (!avro_schema_is_name(pnstrdup(part, end - part)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_NAME),
+					 errmsg("schema name \"%s\" of table \"%s.%s\" is not allowed in Avro",
+							namespace, entry->target.schema_name,
+							entry->target.table_name),
+					 errhint("Set \"%s\" to \"avro\" or \"avro_unicode\", rename the table, or leave it out.",
+							 "wal2kafka.schema_name_adjustment_mode")));
 	}
 }
 
@@ -738,6 +933,209 @@ static void *
 grow_names(void *data, size_t size)
 {
 	return repalloc(data, size);
+}
+
+/*
+ * The key's schema.  key_field, if any, is the value of a field behind the
+ * columns, the same for all rows.
+ */
+static void
+fill_key_schema(RelationMap *map, RelationEntry *entry, const char *namespace,
+				const char *key_field)
+{
+	SchemaField *fields = palloc0((entry->nkeys + 1) * sizeof(SchemaField));
+	TypeOptions options = {.settings = map->settings};
+	AvroBuffer	buf = {.size = 64,.grow = grow_names};
+	MemoryContext old;
+
+	for (int i = 0; i < entry->nkeys; i++)
+		fields[i] = entry->columns[entry->keys[i]].key_field;
+	if (key_field == NULL)
+	{
+		avro_schema_key(&entry->target.key, namespace, fields, entry->nkeys);
+		return;
+	}
+
+	fields[entry->nkeys].name =
+		relation_map_utf8(map->settings->key_field_name);
+	fields[entry->nkeys].type = type_map_resolve(TEXTOID, -1, &options);
+	if (map->needs_avro)
+		check_avro_name(entry, fields[entry->nkeys].name,
+						"wal2kafka.key_field_name");
+	avro_schema_key(&entry->target.key, namespace, fields, entry->nkeys + 1);
+
+	old = MemoryContextSwitchTo(entry->context);
+	entry->plain_key.format = entry->target.key.format;
+	avro_schema_key(&entry->plain_key, namespace, fields, entry->nkeys);
+	buf.data = palloc(buf.size);
+	avro_put_bytes(&buf, key_field, strlen(key_field));
+	entry->key_tail = buf.data;
+	entry->key_tail_len = buf.len;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * The key of an outbox table is not that of its records, but in their headers
+ * where an update changed it.
+ */
+static void
+fill_plain_key(RelationEntry *entry, const char *namespace)
+{
+	SchemaField *fields = palloc0((entry->nkeys + 1) * sizeof(SchemaField));
+	MemoryContext old;
+
+	if (entry->nkeys == 0)
+		return;
+	for (int i = 0; i < entry->nkeys; i++)
+		fields[i] = entry->columns[entry->keys[i]].key_field;
+	old = MemoryContextSwitchTo(entry->context);
+	entry->plain_key.format = entry->target.key.format;
+	avro_schema_key(&entry->plain_key, namespace, fields, entry->nkeys);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * The schemas, by what the relation's changes become.
+ */
+static void
+fill_schemas(RelationMap *map, RelationEntry *entry, const char *namespace,
+			 const char *key_field)
+{
+	int			nfields = entry->ncolumns;
+	SchemaField *fields = palloc0(Max(nfields, 1) * sizeof(SchemaField));
+	EventTarget *target = &entry->target;
+	MemoryContext old;
+
+	for (int i = 0; i < nfields; i++)
+		fields[i] = entry->columns[i].field;
+	switch (entry->shape)
+	{
+		case SHAPE_ENVELOPE:
+			avro_schema_envelope(&target->value,
+								 map->settings->debezium_version, namespace,
+								 fields, nfields);
+			break;
+		case SHAPE_FLAT:
+			old = MemoryContextSwitchTo(entry->context);
+			entry->flat = flat_shape_create(map->flat, entry);
+			MemoryContextSwitchTo(old);
+			flat_schema(entry->flat, &target->value, namespace, fields,
+						nfields);
+			break;
+		case SHAPE_OUTBOX:
+			old = MemoryContextSwitchTo(entry->context);
+			entry->outbox = outbox_shape_create(map->outbox, entry,
+												namespace);
+			MemoryContextSwitchTo(old);
+			outbox_schemas(entry->outbox, &target->key, &target->value);
+			fill_plain_key(entry, namespace);
+			return;
+	}
+	if (entry->nkeys > 0)
+		fill_key_schema(map, entry, namespace, key_field);
+}
+
+/*
+ * Topic and schemas.  Allocated in the target's context.
+ */
+static void
+fill_target(RelationMap *map, RelationEntry *entry, Relation root,
+			const PublishedAs *published, bool *routed)
+{
+	EventTarget *target = &entry->target;
+	MemoryContext cxt = entry->target_context;
+	TopicName	name;
+
+	target->relid = RelationGetRelid(root);
+	target->schema_name = MemoryContextStrdup(cxt, published->schema);
+	target->table_name = MemoryContextStrdup(cxt, published->table);
+	topic_names_table(map->names, relation_map_utf8(published->schema),
+					  relation_map_utf8(published->table),
+					  published->is_chunk, &name);
+	target->topic = MemoryContextStrdup(cxt, name.topic);
+	*routed = name.routed;
+	check_avro_names(map, entry, name.schema_prefix);
+
+	entry->shape = shape_of(map, root);
+	if (entry->shape != SHAPE_ENVELOPE)
+		entry->routes = route_cache_create(cxt);
+	target->key.format = json_encode_format(map->settings, true);
+	target->value.format = json_encode_format(map->settings, false);
+	fill_schemas(map, entry, name.schema_prefix, name.key_field);
+	keep_schema(&target->value, cxt);
+	keep_schema(&target->key, cxt);
+}
+
+static bool
+has_topic_of(const RelationEntry *other, const RelationEntry *entry)
+{
+	return other->valid && other->selected && !other->building &&
+		!other->shares_topic && other->shape != SHAPE_OUTBOX &&
+		other->target.relid != entry->target.relid &&
+		strcmp(other->target.topic, entry->target.topic) == 0;
+}
+
+/*
+ * Another relation with the entry's topic, NULL if there is none.  What is
+ * known of the topic is who was seen with it last.  Where that has gone, or
+ * has another topic now, it needs a look at all.
+ */
+static const RelationEntry *
+find_rival(RelationMap *map, const RelationEntry *entry)
+{
+	KnownTopic *topic;
+	RelationEntry *other;
+	HASH_SEQ_STATUS status;
+	bool		found;
+
+	topic = hash_search(map->topics, entry->target.topic, HASH_ENTER, &found);
+	if (!found)
+	{
+		topic->relid = entry->relid;
+		return NULL;
+	}
+	other = hash_search(map->entries, &topic->relid, HASH_FIND, NULL);
+	topic->relid = entry->relid;
+	if (other != NULL && has_topic_of(other, entry))
+		return other;
+	if (other != NULL && other->valid && other->selected &&
+		other->target.relid == entry->target.relid &&
+		strcmp(other->target.topic, entry->target.topic) == 0)
+		return NULL;
+	hash_seq_init(&status, map->entries);
+	while ((other = hash_seq_search(&status)) != NULL)
+	{
+		if (has_topic_of(other, entry))
+		{
+			hash_seq_term(&status);
+			return other;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Two tables whose names differ only in what Kafka does not allow would share
+ * a topic, and rows with equal keys overwrite each other.  Tables that a rule
+ * sends to one topic share it on purpose.
+ */
+static void
+check_topic(RelationMap *map, const RelationEntry *entry)
+{
+	const RelationEntry *other;
+
+	if (entry->shares_topic || entry->shape == SHAPE_OUTBOX)
+		return;
+	other = find_rival(map, entry);
+	if (other != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("tables \"%s.%s\" and \"%s.%s\" have the same topic \"%s\"",
+						other->target.schema_name, other->target.table_name,
+						entry->target.schema_name, entry->target.table_name,
+						entry->target.topic),
+				 errhint("Rename one of them, leave it out, or set \"%s\" to \"SchemaUnicodeTopicNamingStrategy\".",
+						 "wal2kafka.topic_naming_strategy")));
 }
 
 /*
@@ -778,17 +1176,126 @@ fill_slots(RelationEntry *entry, Relation relation, Relation root)
 }
 
 /*
+ * A chunk is published as its hypertable, if it is one.
+ */
+static void
+find_hypertable(RelationEntry *entry, Relation relation,
+				PublishedAs *published)
+{
+	Oid			aggregate;
+
+	published->hypertable = timescale_hypertable(relation);
+	if (!OidIsValid(published->hypertable))
+		return;
+	if (entry->rules.columns != NULL || entry->rules.estate != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("chunk \"%s.%s\" has a column list or row filter in a publication",
+						published->schema, published->table),
+				 errhint("Publish the chunks' schema instead, or turn wal2kafka.timescaledb off.")));
+	published->is_chunk = true;
+	published->chunk_schema = published->schema;
+	published->chunk_table = published->table;
+	entry->rules.publish_as = published->hypertable;
+	aggregate = timescale_aggregate(published->hypertable);
+	published->is_aggregate = OidIsValid(aggregate);
+	if (!published->is_aggregate)
+		aggregate = published->hypertable;
+	published->schema = get_namespace_name(get_rel_namespace(aggregate));
+	published->table = get_rel_name(aggregate);
+}
+
+/*
+ * Find what the relation, which publications select, is published as, and
+ * whether the lists of regular expressions let it pass.
+ */
+static bool
+find_published(RelationMap *map, RelationEntry *entry, Relation relation,
+			   PublishedAs *published)
+{
+	Oid			publish_as = entry->rules.publish_as;
+	TableFilterName name;
+	TableFilterName chunk;
+
+	published->schema = get_namespace_name(get_rel_namespace(publish_as));
+	published->table = get_rel_name(publish_as);
+	if (map->settings->timescaledb && publish_as == entry->relid)
+		find_hypertable(entry, relation, published);
+	if (published->schema == NULL || published->table == NULL)
+		elog(ERROR, "cache lookup failed for relation %u", publish_as);
+
+	/* also of an entry that does not pass: another name might */
+	entry->publish_as = entry->rules.publish_as;
+	entry->namespace_hash =
+		GetSysCacheHashValue1(NAMESPACEOID,
+							  ObjectIdGetDatum(get_rel_namespace(entry->publish_as)));
+
+	if (strcmp(published->schema, "information_schema") == 0)
+		return false;
+	if (map->filter == NULL)
+		return true;
+	name.schema = relation_map_utf8(published->schema);
+	name.table = relation_map_utf8(published->table);
+	if (published->is_chunk)
+	{
+		chunk.schema = relation_map_utf8(published->chunk_schema);
+		chunk.table = relation_map_utf8(published->chunk_table);
+	}
+	if (map->watching)
+		table_filter_note_table(map->filter, &name,
+								published->is_chunk ? &chunk : NULL);
+	return table_filter_has_table(map->filter, &name,
+								  published->is_chunk ? &chunk : NULL);
+}
+
+static void
+add_header(RelationEntry *entry, const char *name, const char *value)
+{
+	EventHeader *header = &entry->headers[entry->nheaders++];
+
+	Assert(entry->nheaders <= lengthof(entry->headers));
+	value = relation_map_utf8(value);
+	header->name = name;
+	header->value = MemoryContextStrdup(entry->context, value);
+	header->value_len = strlen(value);
+}
+
+/*
+ * What tells a chunk's records where they come from.
+ */
+static void
+fill_headers(RelationEntry *entry, const PublishedAs *published)
+{
+	if (!published->is_chunk)
+		return;
+	add_header(entry, "__debezium_timescaledb_chunk_table",
+			   published->chunk_table);
+	add_header(entry, "__debezium_timescaledb_chunk_schema",
+			   published->chunk_schema);
+	if (!published->is_aggregate)
+		return;
+	add_header(entry, "__debezium_timescaledb_hypertable_table",
+			   get_rel_name(published->hypertable));
+	add_header(entry, "__debezium_timescaledb_hypertable_schema",
+			   get_namespace_name(get_rel_namespace(published->hypertable)));
+}
+
+/*
  * Fill a zeroed entry of a selected relation.  What lasts is allocated in the
  * entry's own contexts, the rest in CurrentMemoryContext.
  */
 static void
-fill_entry(RelationMap *map, RelationEntry *entry, Relation relation)
+fill_entry(RelationMap *map, RelationEntry *entry, Relation relation,
+		   const PublishedAs *published)
 {
+	TableFilterName name = {
+		.schema = relation_map_utf8(published->schema),
+		.table = relation_map_utf8(published->table),
+	};
 	Relation	root = relation;
 	Bitmapset  *identity;
 	MemoryContext old;
 
-	entry->publish_as = entry->rules.publish_as;
 	if (entry->publish_as != entry->relid)
 	{
 		root = RelationIdGetRelation(entry->publish_as);
@@ -804,15 +1311,19 @@ fill_entry(RelationMap *map, RelationEntry *entry, Relation relation)
 	/* changes are logged by the identity of the partition they happen in */
 	entry->replica_identity = relation->rd_rel->relreplident;
 	identity = identity_attnums(relation);
-	fill_columns(map, entry, root, identity);
+	fill_columns(map, entry, root, identity, &name);
 	fill_identity(entry, identity != NULL);
-	entry->namespace_hash =
-		GetSysCacheHashValue1(NAMESPACEOID,
-							  ObjectIdGetDatum(RelationGetNamespace(root)));
-	fill_target(map, entry, root);
+	fill_target(map, entry, root, published, &entry->shares_topic);
 	check_topic(map, entry);
 	fill_source_names(entry);
 	fill_slots(entry, relation, root);
+	fill_headers(entry, published);
+	if (map->routing != NULL && entry->shape != SHAPE_OUTBOX)
+	{
+		old = MemoryContextSwitchTo(entry->context);
+		entry->partitions = partition_plan_create(map->routing, entry);
+		MemoryContextSwitchTo(old);
+	}
 	if (root != relation)
 		RelationClose(root);
 }
@@ -902,24 +1413,48 @@ relation_map_selected(RelationMap *map)
 	return result;
 }
 
+void
+relation_map_watch_filters(RelationMap *map)
+{
+	map->watching = map->filter != NULL;
+}
+
+bool
+relation_map_unmatched(const RelationMap *map, TableFilterCursor *cursor)
+{
+	return map->watching && table_filter_unmatched(map->filter, cursor);
+}
+
+void
+relation_map_check_transforms(const RelationMap *map)
+{
+	column_transforms_check(map->transforms);
+}
+
 EventTarget *
 relation_map_message_target(RelationMap *map)
 {
 	MemoryContext old;
 	EventTarget *target;
+	const char *topic;
 
 	if (map->message_target != NULL)
 		return map->message_target;
 
 	old = MemoryContextSwitchTo(map->context);
 	target = palloc0(sizeof(EventTarget));
-	target->topic =
-		avro_schema_topic_name(relation_map_utf8(psprintf("%s.message",
-														  map->prefix)));
+	topic = topic_name_sanitise(relation_map_utf8(psprintf("%s.message",
+														   map->prefix)),
+								TOPIC_NAMING_SCHEMA);
+	target->topic = topic_names_route(map->names, topic);
 	target->schema_name = pstrdup("");
 	target->table_name = pstrdup("");
 	target->relid = InvalidOid;
-	avro_schema_message(&target->key, &target->value);
+	target->key.format = json_encode_format(map->settings, true);
+	target->value.format = json_encode_format(map->settings, false);
+	avro_schema_message(&target->key, &target->value,
+						map->settings->debezium_version,
+						map->settings->binary_handling_mode != BINARY_BYTES);
 	map->message_target = target;
 	MemoryContextSwitchTo(old);
 	return target;

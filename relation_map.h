@@ -14,6 +14,7 @@
 #include "executor/tuptable.h"
 #include "preload/settings.h"
 #include "publication.h"
+#include "table_filter.h"
 #include "utils/rel.h"
 
 typedef struct RelationMap RelationMap;
@@ -25,11 +26,22 @@ typedef struct RelationColumn
 {
 	AttrNumber	attnum;			/* in the relation whose topic it is (root) */
 	SchemaField field;
-	TypeEncoder *encoder;
+	TypeEncoder *encoder;		/* of values; may be a transform */
+	SchemaField key_field;		/* in keys: no transform, no parameters */
+	TypeEncoder *key_encoder;
 	int8		value_branch;	/* of the field's union; or NO_BRANCH */
 	int8		null_branch;
 	bool		in_identity;	/* replica identity's columns */
+	bool		not_null;		/* though the field may be a union with null */
 } RelationColumn;
+
+/* What the relation's changes become. */
+typedef enum RelationShape
+{
+	SHAPE_ENVELOPE,				/* Debezium's envelope */
+	SHAPE_FLAT,					/* rows (flat.h) */
+	SHAPE_OUTBOX,				/* outbox events (outbox.h) */
+} RelationShape;
 
 /*
  * One version of a relation.  Rebuilt at the next look-up after an
@@ -56,9 +68,13 @@ typedef struct RelationEntry
 	bool		warned_truncate;
 
 	int			ncolumns;		/* of the value, in attribute order */
-	RelationColumn *columns;
+	RelationColumn *columns;	/* behind those, columns of the key alone */
 	int			nkeys;			/* 0: no key */
 	int		   *keys;			/* indexes into columns, in key order */
+	uint8	   *key_tail;		/* encoded field behind them; NULL: none */
+	size_t		key_tail_len;
+	EventSchema plain_key;		/* of the table's own key, where the records'
+								 * is another; else unset */
 	uint8	   *source_names;	/* source.schema and source.table, encoded */
 	size_t		source_names_len;
 
@@ -71,13 +87,23 @@ typedef struct RelationEntry
 	TupleTableSlot *old_root_slot;
 	TupleTableSlot *new_root_slot;
 
+	struct PartitionPlan *partitions;	/* NULL: the key decides */
+	int			nheaders;		/* that all records of rows have */
+	EventHeader headers[4];
+
 	/* what the catalogs' invalidations are compared with */
 	uint32		namespace_hash;
 	int			ntypes;			/* types that are not built in */
 	uint32	   *type_hashes;
 
+	RelationShape shape;
+	struct FlatShape *flat;		/* of SHAPE_FLAT */
+	struct OutboxShape *outbox; /* of SHAPE_OUTBOX */
+
+	bool		shares_topic;	/* a rule sends several tables there */
 	MemoryContext target_context;
-	EventTarget target;
+	EventTarget target;			/* an outbox table's own gets no events */
+	struct RouteCache *routes;	/* made by values; NULL: none are */
 } RelationEntry;
 
 /*
@@ -94,8 +120,24 @@ extern RelationMap *relation_map_create(MemoryContext cxt,
  */
 extern RelationEntry *relation_map_get(RelationMap *map, Relation relation);
 
+/*
+ * Has each expression of the transforms matched a column of the entries that
+ * were built so far?  Call after relation_map_selected(); see
+ * column_transforms_check().
+ */
+extern void relation_map_check_transforms(const RelationMap *map);
+
 /* All relations that the stream selects now; OIDs. Needs a transaction. */
 extern List *relation_map_selected(RelationMap *map);
+
+/*
+ * For lists of regular expressions that match nothing: watch what they match
+ * from now on, and after relation_map_selected() get the next expression that
+ * matched nothing (table_filter.h), false at the end.
+ */
+extern void relation_map_watch_filters(RelationMap *map);
+extern bool relation_map_unmatched(const RelationMap *map,
+								   TableFilterCursor *cursor);
 
 /* The target for logical decoding messages. */
 extern EventTarget *relation_map_message_target(RelationMap *map);

@@ -13,6 +13,9 @@
 
 #include <pcre2.h>
 
+#include "access/xact.h"
+#include "common/string.h"
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
@@ -96,6 +99,20 @@ compile(const char *text, uint32_t flags, char *reason, size_t size)
 	return NULL;
 }
 
+/*
+ * A setting is in the encoding of the database that it is for, which a check
+ * does not know.  What is no UTF-8 is checked byte by byte.
+ */
+static uint32_t
+flags_for_check(const char *text, uint32_t flags)
+{
+	int			len = (int) strlen(text);
+
+	if (pg_encoding_verifymbstr(PG_UTF8, text, len) == len)
+		return flags;
+	return flags & ~PCRE2_UTF;
+}
+
 bool
 regex_list_check(const char *list, char *reason, size_t size)
 {
@@ -112,7 +129,8 @@ regex_list_check(const char *list, char *reason, size_t size)
 	while (ok && next_expression(&cursor, text))
 	{
 		char		why[192];
-		pcre2_code *code = compile(text, LIST_FLAGS, why, sizeof(why));
+		uint32_t	flags = flags_for_check(text, LIST_FLAGS);
+		pcre2_code *code = compile(text, flags, why, sizeof(why));
 
 		n++;
 		if (code == NULL)
@@ -127,7 +145,9 @@ regex_list_check(const char *list, char *reason, size_t size)
 bool
 regex_rule_check(const char *expression, char *reason, size_t size)
 {
-	pcre2_code *code = compile(expression, RULE_FLAGS, reason, size);
+	pcre2_code *code = compile(expression,
+							   flags_for_check(expression, RULE_FLAGS),
+							   reason, size);
 
 	pcre2_code_free(code);
 	return code != NULL;
@@ -185,6 +205,30 @@ make_limits(void)
 }
 
 /*
+ * The text in UTF-8; itself, or palloc'd.  A conversion looks for its
+ * function in the catalogs, and streams compile their lists outside of
+ * transactions.
+ */
+static const char *
+in_utf8(const char *text)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	bool		own = !IsTransactionState();
+	const char *result;
+
+	if (GetDatabaseEncoding() == PG_UTF8 || pg_is_ascii(text))
+		return text;
+	if (own)
+		StartTransactionCommand();
+	result = MemoryContextStrdup(caller, pg_server_to_any(text, strlen(text),
+														  PG_UTF8));
+	if (own)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+	return result;
+}
+
+/*
  * Whatever of the expression exists is freed by the caller's callback.
  */
 static void
@@ -192,7 +236,7 @@ compile_expression(Expression *expression, MemoryContext cxt,
 				   const char *text, uint32_t flags)
 {
 	char		reason[192];
-	const char *utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
+	const char *utf8 = in_utf8(text);
 
 	expression->text = MemoryContextStrdup(cxt, utf8);
 	expression->code = compile(utf8, flags, reason, sizeof(reason));
@@ -264,12 +308,8 @@ regex_list_matches(const RegexList *list, const char *subject)
 	if (list == NULL)
 		return false;
 	for (int i = 0; i < list->count; i++)
-	{
-		if (!matches(&list->expressions[i], list->limits, subject))
-			continue;
-		list->expressions[i].matched = true;
-		return true;
-	}
+		if (matches(&list->expressions[i], list->limits, subject))
+			return true;
 	return false;
 }
 
@@ -279,12 +319,25 @@ regex_list_size(const RegexList *list)
 	return list != NULL ? list->count : 0;
 }
 
-const char *
-regex_list_unmatched(const RegexList *list)
+void
+regex_list_note(const RegexList *list, const char *subject)
 {
 	for (int i = 0; i < regex_list_size(list); i++)
 		if (!list->expressions[i].matched)
-			return list->expressions[i].text;
+			list->expressions[i].matched =
+				matches(&list->expressions[i], list->limits, subject);
+}
+
+const char *
+regex_list_unmatched(const RegexList *list, int *cursor)
+{
+	while (*cursor < regex_list_size(list))
+	{
+		const Expression *expression = &list->expressions[(*cursor)++];
+
+		if (!expression->matched)
+			return expression->text;
+	}
 	return NULL;
 }
 
@@ -297,52 +350,128 @@ regex_rule_compile(MemoryContext cxt, const char *expression,
 	free_with_context(cxt, free_rule, rule);
 	rule->limits = make_limits();
 	compile_expression(&rule->expression, cxt, expression, RULE_FLAGS);
-	rule->replacement =
-		MemoryContextStrdup(cxt, pg_server_to_any(replacement,
-												  strlen(replacement),
-												  PG_UTF8));
+	rule->replacement = MemoryContextStrdup(cxt, in_utf8(replacement));
 	return rule;
+}
+
+static void
+raise_replacement(const RegexRule *rule, const char *reason)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid replacement \"%s\" for regular expression \"%s\"",
+					rule->replacement, rule->expression.text),
+			 errdetail("%s", reason)));
+}
+
+/*
+ * Append what a group matched, nothing if it took no part.
+ */
+static void
+append_group(StringInfo out, const RegexRule *rule, const char *subject,
+			 int group)
+{
+	const PCRE2_SIZE *bounds =
+		pcre2_get_ovector_pointer(rule->expression.match);
+	PCRE2_SIZE	start = bounds[2 * group];
+	PCRE2_SIZE	end = bounds[2 * group + 1];
+
+	if (start != PCRE2_UNSET && end > start)
+		appendBinaryStringInfo(out, subject + start, (int) (end - start));
+}
+
+/*
+ * The group that "$1" or "${name}" names; *cursor is behind the dollar, and
+ * moves behind the name.  Of digits as many count as make the number of a
+ * group that there is, but at least one.
+ */
+static int
+referred_group(const RegexRule *rule, const char **cursor)
+{
+	const char *p = *cursor;
+	uint32_t	ngroups;
+	int			group;
+
+	if (*p == '{')
+	{
+		const char *end = strchr(++p, '}');
+
+		if (end == NULL || end == p)
+			raise_replacement(rule, "A name in it has no closing brace, or is empty.");
+		*cursor = end + 1;
+		group = pcre2_substring_number_from_name(rule->expression.code,
+												 (PCRE2_SPTR) pnstrdup(p, end - p));
+		if (group < 0)
+			raise_replacement(rule, "It names a group that the expression does not have.");
+		return group;
+	}
+
+	pcre2_pattern_info(rule->expression.code, PCRE2_INFO_CAPTURECOUNT,
+					   &ngroups);
+	if (*p < '0' || *p > '9')
+		raise_replacement(rule, "After a dollar there is a group's number or its name in braces. A dollar itself is written \"\\$\".");
+	group = *p++ - '0';
+	if (group > (int) ngroups)
+		raise_replacement(rule, "It names a group that the expression does not have.");
+	for (; *p >= '0' && *p <= '9'; p++)
+	{
+		int			longer = group * 10 + (*p - '0');
+
+		if (longer > (int) ngroups)
+			break;
+		group = longer;
+	}
+	*cursor = p;
+	return group;
+}
+
+/*
+ * Append the replacement of the match that was found last.
+ */
+static void
+append_replacement(StringInfo out, const RegexRule *rule, const char *subject)
+{
+	const char *p = rule->replacement;
+
+	while (*p != '\0')
+	{
+		if (*p == '\\')
+		{
+			if (*++p == '\0')
+				raise_replacement(rule, "It ends with a backslash.");
+			appendStringInfoChar(out, *p++);
+		}
+		else if (*p == '$')
+		{
+			p++;
+			append_group(out, rule, subject, referred_group(rule, &p));
+		}
+		else
+			appendStringInfoChar(out, *p++);
+	}
 }
 
 char *
 regex_rule_apply(const RegexRule *rule, const char *subject)
 {
-	PCRE2_SIZE	size = strlen(subject) + strlen(rule->replacement) + 256;
-	int			result;
-	char	   *out;
+	const PCRE2_SIZE *bounds;
+	StringInfoData out;
+	size_t		len = strlen(subject);
 
 	if (!matches(&rule->expression, rule->limits, subject))
 		return NULL;
 
-	for (;;)
-	{
-		PCRE2_SIZE	len = size;
-
-		out = palloc(size);
-		result = pcre2_substitute(rule->expression.code, (PCRE2_SPTR) subject,
-								  strlen(subject), 0,
-								  PCRE2_ANCHORED | PCRE2_ENDANCHORED |
-								  PCRE2_SUBSTITUTE_OVERFLOW_LENGTH |
-								  PCRE2_SUBSTITUTE_UNSET_EMPTY,
-								  rule->expression.match, rule->limits,
-								  (PCRE2_SPTR) rule->replacement,
-								  PCRE2_ZERO_TERMINATED,
-								  (PCRE2_UCHAR *) out, &len);
-		if (result != PCRE2_ERROR_NOMEMORY)
-			break;
-		pfree(out);
-		size = len;
-	}
-	if (result < 0)
-	{
-		char		message[128];
-
-		pcre2_get_error_message(result, (PCRE2_UCHAR *) message,
-								sizeof(message));
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid replacement \"%s\" for regular expression \"%s\": %s",
-						rule->replacement, rule->expression.text, message)));
-	}
-	return out;
+	/*
+	 * What is replaced is the first match, as Java's replaceFirst() finds it,
+	 * which may be shorter: "a|ab" matches all of "ab", and finds "a".
+	 */
+	if (pcre2_match(rule->expression.code, (PCRE2_SPTR) subject, len, 0, 0,
+					rule->expression.match, rule->limits) < 0)
+		return NULL;
+	bounds = pcre2_get_ovector_pointer(rule->expression.match);
+	initStringInfo(&out);
+	appendBinaryStringInfo(&out, subject, (int) bounds[0]);
+	append_replacement(&out, rule, subject);
+	appendBinaryStringInfo(&out, subject + bounds[1], (int) (len - bounds[1]));
+	return out.data;
 }

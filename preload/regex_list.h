@@ -37,14 +37,24 @@ extern PGDLLEXPORT RegexList *regex_list_compile(MemoryContext cxt,
 extern PGDLLEXPORT bool regex_list_matches(const RegexList *list,
 										   const char *subject);
 
-/* How many expressions there are, and whether each ever matched. */
+/* How many expressions there are; 0 for a NULL list. */
 extern PGDLLEXPORT int regex_list_size(const RegexList *list);
-extern PGDLLEXPORT const char *regex_list_unmatched(const RegexList *list);
+
+/*
+ * To find expressions that match nothing: note every subject there is, then
+ * ask for the next expression that matched none of them, NULL at the end.
+ * *cursor starts at 0.
+ */
+extern PGDLLEXPORT void regex_list_note(const RegexList *list,
+										const char *subject);
+extern PGDLLEXPORT const char *regex_list_unmatched(const RegexList *list,
+													int *cursor);
 
 /*
  * One expression and what replaces its match: "$1" and "${name}" are groups,
- * as in Java's Matcher.replaceAll().  Here case counts, unless the expression
- * begins with (?i).
+ * a backslash takes the next character as it is, as in Java's
+ * Matcher.replaceFirst().  Here case counts, unless the expression begins
+ * with (?i).
  */
 typedef struct RegexRule RegexRule;
 
@@ -57,8 +67,8 @@ extern PGDLLEXPORT RegexRule *regex_rule_compile(MemoryContext cxt,
 /*
  * The subject, replaced; NULL if the expression does not match all of it.
  * Palloc'd.  Raises as regex_list_matches() does, and
- * ERRCODE_INVALID_PARAMETER_VALUE for a replacement that names a group that
- * the expression lacks.
+ * ERRCODE_INVALID_PARAMETER_VALUE for a replacement that is malformed or names
+ * a group that the expression lacks.
  */
 extern PGDLLEXPORT char *regex_rule_apply(const RegexRule *rule,
 										  const char *subject);

@@ -18,10 +18,11 @@
 #include "../compat.h"
 #include "regex_list.h"
 #include "settings.h"
+#include "transform_list.h"
 
 #define PREFIX			SETTINGS_PREFIX
 
-#define REASON_LEN		256
+#define REASON_LEN		512
 #define TOPIC_LEN		249		/* Kafka's limit on a topic's name */
 
 Settings	wal2kafka_settings;
@@ -194,6 +195,18 @@ static const struct config_enum_entry outbox_invalid_behaviors[] = {
 	{"warn", OUTBOX_INVALID_WARN, false},
 	{"error", OUTBOX_INVALID_ERROR, false},
 	{"fatal", OUTBOX_INVALID_FATAL, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry json_payload_nulls[] = {
+	{"ignore", JSON_NULL_IGNORE, false},
+	{"optional_bytes", JSON_NULL_OPTIONAL_BYTES, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry json_payload_empty_arrays[] = {
+	{"ignore", JSON_EMPTY_ARRAY_IGNORE, false},
+	{"optional_string", JSON_EMPTY_ARRAY_OPTIONAL_STRING, false},
 	{NULL, 0, false}
 };
 
@@ -672,6 +685,213 @@ check_regex(const char *value, char *reason)
 	return regex_rule_check(value, reason, REASON_LEN);
 }
 
+/*
+ * The value of an option without its quotes; out has room for all of it.
+ */
+static void
+unquote_option(const OptionSpan *option, char *out)
+{
+	const char *p = option->value;
+	const char *end = p + option->value_len;
+
+	while (end > p && isspace((unsigned char) end[-1]))
+		end--;
+	if (p < end && *p == '\'')
+	{
+		end--;
+		for (p++; p < end; p++)
+		{
+			if (*p == '\'' && p[1] == '\'')
+				p++;
+			*out++ = *p;
+		}
+	}
+	else
+	{
+		memcpy(out, p, end - p);
+		out += end - p;
+	}
+	*out = '\0';
+}
+
+static bool
+check_transform(int n, const OptionSpan *option, char *name, char *columns,
+				char *reason)
+{
+	char		why[REASON_LEN - 64];
+	TransformSpec spec;
+
+	memcpy(name, option->name, option->name_len);
+	name[option->name_len] = '\0';
+	unquote_option(option, columns);
+	if (!transform_spec_parse(name, &spec, why, sizeof(why)))
+		return refuse(reason, "Entry %d is refused. %s", n, why);
+	if (columns[0] == '\0')
+		return refuse(reason, "Entry %d names no column.", n);
+	if (!regex_list_check(columns, why, sizeof(why)))
+		return refuse(reason, "Columns of entry %d: %s", n, why);
+	return true;
+}
+
+/*
+ * Salts may be secret: nothing is quoted.
+ */
+static bool
+check_column_transforms(const char *value, char *reason)
+{
+	const char *cursor = value;
+	const char *problem;
+	OptionSpan	option;
+	size_t		size = strlen(value) + 1;
+	char	   *name;
+	char	   *columns;
+	bool		ok = true;
+	int			n = 0;
+
+	if (!check_option_list(value, reason))
+		return false;
+	name = malloc(size);
+	columns = malloc(size);
+	if (name == NULL || columns == NULL)
+		ok = refuse(reason, "There is no memory to check it.");
+	while (ok && (n++, next_option(&cursor, &option, &problem)))
+		ok = check_transform(n, &option, name, columns, reason);
+	if (name != NULL)
+		explicit_bzero(name, size);
+	free(name);
+	free(columns);
+	return ok;
+}
+
+static bool
+check_placeholder(const char *value, char *reason)
+{
+	size_t		ndigits;
+
+	if (strncmp(value, HEX_PREFIX, strlen(HEX_PREFIX)) != 0)
+		return true;
+	value += strlen(HEX_PREFIX);
+	ndigits = strspn(value, "0123456789abcdefABCDEF");
+	if (value[ndigits] != '\0' || ndigits % 2 != 0)
+		return refuse(reason, "Allowed behind \"" HEX_PREFIX "\" are pairs of hexadecimal digits.");
+	return true;
+}
+
+/*
+ * One rule of message_key_columns, at most len bytes: a regular expression of
+ * tables, a colon, expressions of columns.  text has room for both together.
+ */
+static bool
+check_key_rule(const char *rule, int len, char *text, char *reason)
+{
+	const char *colon = memchr(rule, ':', len);
+	int			table_len = colon ? colon - rule : 0;
+	const char *column;
+	const char *end = rule + len;
+
+	if (table_len == 0 || skip_space(rule) == colon ||
+		memchr(colon + 1, ':', end - colon - 1) != NULL)
+		return refuse(reason, "It is not \"schema.table:column,column\".");
+	for (const char *p = rule; p < colon; p++)
+		if (*p == ',' && (p == rule || p[-1] != '\\'))
+			return refuse(reason, "A comma in an expression of tables is written \"\\,\".");
+	for (column = colon + 1; column <= end; column++)
+	{
+		const char *comma = memchr(column, ',', end - column);
+		const char *last = comma ? comma : end;
+
+		column = skip_space(column);
+		if (column >= last)
+			return refuse(reason, "A column is empty.");
+		memcpy(text, rule, table_len);
+		text[table_len] = '.';
+		memcpy(text + table_len + 1, column, last - column);
+		text[table_len + 1 + (last - column)] = '\0';
+		if (!regex_rule_check(text, reason, REASON_LEN))
+			return false;
+		column = last;
+	}
+	return true;
+}
+
+static bool
+check_key_columns(const char *value, char *reason)
+{
+	char	   *text = malloc(strlen(value) + 2);
+	const char *p = value;
+	bool		ok = true;
+
+	if (text == NULL)
+		return refuse(reason, "There is no memory to check it.");
+	for (int n = 1; ok && skip_space(p)[0] != '\0'; n++)
+	{
+		int			len = strcspn(p, ";");
+		char		why[REASON_LEN];
+
+		ok = check_key_rule(p, len, text, why);
+		if (!ok)
+			refuse(reason, "Rule %d is refused. %s", n, why);
+		p += len + (p[len] == ';');
+	}
+	free(text);
+	return ok;
+}
+
+/*
+ * Fields of the envelope that partitions can be chosen by.
+ */
+static bool
+check_partition_fields(const char *value, char *reason)
+{
+	static const char *const rows[] = {"after.", "before.", "change."};
+	static const char *const others[] = {
+		"op", "source.connector", "source.db", "source.lsn", "source.name",
+		"source.schema", "source.table", "source.txId", "source.version"
+	};
+	const char *cursor = value[0] == '\0' ? NULL : value;
+	const char *item;
+	int			len;
+	int			n = 0;
+
+	while (next_item(&cursor, &item, &len))
+	{
+		bool		known = false;
+
+		n++;
+		for (int i = 0; i < lengthof(rows); i++)
+			known |= len > strlen(rows[i]) && item[len - 1] != '.' &&
+				strncmp(item, rows[i], strlen(rows[i])) == 0;
+		for (int i = 0; i < lengthof(others); i++)
+			known |= len == strlen(others[i]) &&
+				strncmp(item, others[i], len) == 0;
+		if (!known)
+			return refuse(reason, "Entry %d is no field that selects a partition. Allowed are change.COLUMN, after.COLUMN, before.COLUMN, op, and source.connector, db, lsn, name, schema, table, txId, version.",
+						  n);
+	}
+	return true;
+}
+
+/*
+ * A part of a topic's name that cannot be empty.
+ */
+static bool
+check_topic_part(const char *value, char *reason)
+{
+	size_t		len = strspn(value, "abcdefghijklmnopqrstuvwxyz"
+							 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+	if (value[len] != '\0' || len == 0 || len > TOPIC_LEN)
+		return refuse(reason, "Allowed are up to %d letters, digits, dots, underscores and hyphens.",
+					  TOPIC_LEN);
+	return true;
+}
+
+static bool
+check_not_empty(const char *value, char *reason)
+{
+	return value[0] != '\0' || refuse(reason, "It must not be empty.");
+}
+
 static bool
 check_path(const char *value, char *reason)
 {
@@ -747,6 +967,83 @@ check_skipped_operations(const char *value, char *reason)
 {
 	if (parse_operations(value) < 0)
 		return refuse(reason, "Allowed is a list of c (insert), u (update), d (delete) and t (truncate), or \"none\".");
+	return true;
+}
+
+/*
+ * How often a character is in an item.
+ */
+static int
+count_of(const char *item, int len, char c)
+{
+	int			count = 0;
+
+	for (int i = 0; i < len; i++)
+		count += item[i] == c;
+	return count;
+}
+
+/*
+ * "field", "record.field", either with ":NEW_NAME"
+ */
+static bool
+check_envelope_fields(const char *value, char *reason)
+{
+	const char *cursor = value[0] == '\0' ? NULL : value;
+	const char *item;
+	int			len;
+	int			n = 0;
+
+	while (next_item(&cursor, &item, &len))
+	{
+		const char *colon = memchr(item, ':', len);
+		int			field_len = colon != NULL ? colon - item : len;
+
+		n++;
+		if (field_len == 0 || item[0] == '.' || item[field_len - 1] == '.' ||
+			count_of(item, field_len, '.') > 1 ||
+			count_of(item, len, ':') > 1 || item[len - 1] == ':')
+			return refuse(reason, "Entry %d is no field of the envelope. Allowed is a list such as: op, source.ts_ms, op:OPERATION.",
+						  n);
+	}
+	return true;
+}
+
+/*
+ * "column:placement", "column:placement:alias"
+ */
+static bool
+check_placements(const char *value, char *reason)
+{
+	static const char *const placements[] = {"header", "envelope", "partition"};
+	const char *cursor = value[0] == '\0' ? NULL : value;
+	const char *item;
+	int			len;
+	int			n = 0;
+
+	while (next_item(&cursor, &item, &len))
+	{
+		const char *colon = memchr(item, ':', len);
+		const char *place = colon != NULL ? skip_space(colon + 1) : NULL;
+		bool		known = false;
+
+		n++;
+		for (int i = 0; place != NULL && i < lengthof(placements); i++)
+		{
+			int			place_len = strlen(placements[i]);
+			const char *end = place + place_len;
+
+			if (pg_strncasecmp(place, placements[i], place_len) != 0)
+				continue;
+			while (end < item + len && isspace((unsigned char) *end))
+				end++;
+			known = end == item + len || *end == ':';
+		}
+		if (!known || colon == item || item[len - 1] == ':' ||
+			count_of(item, len, ':') > 2)
+			return refuse(reason, "Entry %d is no placement. Allowed is a list of column:placement or column:placement:alias, with header, envelope or partition.",
+						  n);
+	}
 	return true;
 }
 
@@ -840,9 +1137,18 @@ TEXT_HOOK(check_identifiers_hook, check_identifiers, NULL);
 TEXT_HOOK(check_path_hook, check_path, NULL);
 TEXT_HOOK(check_regex_list_hook, check_regex_list, NULL);
 TEXT_HOOK(check_regex_hook, check_regex, NULL);
+TEXT_HOOK(column_transforms_hook, check_column_transforms,
+		  PREFIX "column_transforms");
+TEXT_HOOK(check_placeholder_hook, check_placeholder, NULL);
+TEXT_HOOK(check_key_columns_hook, check_key_columns, NULL);
+TEXT_HOOK(check_partition_fields_hook, check_partition_fields, NULL);
+TEXT_HOOK(check_topic_part_hook, check_topic_part, NULL);
+TEXT_HOOK(check_not_empty_hook, check_not_empty, NULL);
 TEXT_HOOK(check_slot_name_hook, check_slot_name, NULL);
 TEXT_HOOK(check_topic_prefix_hook, check_topic_prefix, NULL);
 TEXT_HOOK(check_skipped_operations_hook, check_skipped_operations, NULL);
+TEXT_HOOK(check_envelope_fields_hook, check_envelope_fields, NULL);
+TEXT_HOOK(check_placements_hook, check_placements, NULL);
 TEXT_HOOK(check_paused_until_hook, check_paused_until, NULL);
 TEXT_HOOK(kafka_options_hook, check_inline_options,
 		  PREFIX "kafka_options");
@@ -1024,6 +1330,7 @@ static const Setting settings[] = {
 		.plugin_option = true,
 	.summary = "Sets the number of fraction digits of money."},
 	{FIELD(unavailable_value_placeholder), STRING("__debezium_unavailable_value"),
+		TEXT_CHECK(check_placeholder),
 		.plugin_option = true,
 		.summary = "Stands for a value that the WAL does not have.",
 	.details = "What begins with \"hex:\" is bytes in hexadecimal."},
@@ -1050,7 +1357,7 @@ static const Setting settings[] = {
 	{FIELD(column_exclude_list), STRING(""), TEXT_CHECK(check_regex_list),
 		.plugin_option = true,
 	.summary = "Lists columns that are not sent, as regular expressions of schema.table.column."},
-	{FIELD(message_key_columns), STRING(""),
+	{FIELD(message_key_columns), STRING(""), TEXT_CHECK(check_key_columns),
 		.plugin_option = true,
 		.summary = "Sets columns that key the records of tables, as \"schema.table:column,column;...\".",
 	.details = "Tables are regular expressions."},
@@ -1066,14 +1373,14 @@ static const Setting settings[] = {
 	.details = "Needs REPLICA IDENTITY FULL."},
 
 	/* what is done to columns */
-	{FIELD(column_transforms), STRING(""), TEXT_CHECK(check_option_list),
+	{FIELD(column_transforms), STRING(""),
+		SECRET_CHECK(check_column_transforms, column_transforms_hook),
 		.flags = GUC_SUPERUSER_ONLY,
 		.plugin_option = true,
 		.summary = "Masks, hashes and truncates columns, as \"mask.with.5.chars=columns; mask.hash.v2.SHA-256.with.salt.SALT=columns; truncate.to.20.chars=columns\".",
 	.details = "Columns are lists of regular expressions of schema.table.column."},
 	{FIELD(column_transforms_file), STRING(""), TEXT_CHECK(check_path),
 		.flags = GUC_SUPERUSER_ONLY,
-		.plugin_option = true,
 		.summary = "Names a file with entries of wal2kafka.column_transforms, one a line.",
 	.details = "Only the server's user may be able to read it."},
 	{FIELD(column_propagate_source_type), STRING(""), TEXT_CHECK(check_regex_list),
@@ -1084,7 +1391,7 @@ static const Setting settings[] = {
 	.summary = "Lists types of columns whose schema tells their type, as regular expressions."},
 	{FIELD(include_schema_comments), BOOL(false),
 		.plugin_option = true,
-	.summary = "Puts comments on tables and columns into schemas."},
+	.summary = "Puts comments on columns into schemas."},
 
 	/* records beside rows, and headers */
 	{FIELD(provide_transaction_metadata), BOOL(false),
@@ -1107,7 +1414,7 @@ static const Setting settings[] = {
 	.summary = "Adds the headers __debezium.context.* to records."},
 
 	/* names of topics */
-	{FIELD(topic_delimiter), STRING("."),
+	{FIELD(topic_delimiter), STRING("."), TEXT_CHECK(check_topic_part),
 		.plugin_option = true,
 	.summary = "Stands between the parts of topic names."},
 	{FIELD(topic_naming_strategy), ENUM(TOPIC_NAMING_SCHEMA, topic_naming_strategies),
@@ -1123,7 +1430,7 @@ static const Setting settings[] = {
 	{FIELD(key_enforce_uniqueness), BOOL(true),
 		.plugin_option = true,
 	.summary = "Adds a field that tells the table to keys of routed tables."},
-	{FIELD(key_field_name), STRING("__dbz__physicalTableIdentifier"),
+	{FIELD(key_field_name), STRING("__dbz__physicalTableIdentifier"), TEXT_CHECK(check_not_empty),
 		.plugin_option = true,
 	.summary = "Names the field that wal2kafka.key_enforce_uniqueness adds."},
 	{FIELD(key_field_regex), STRING(""), TEXT_CHECK(check_regex),
@@ -1142,17 +1449,17 @@ static const Setting settings[] = {
 	{FIELD(timescaledb), BOOL(false),
 		.plugin_option = true,
 	.summary = "Sends rows of TimescaleDB chunks as those of their hypertable."},
-	{FIELD(timescaledb_target_topic_prefix), STRING("timescaledb"),
+	{FIELD(timescaledb_target_topic_prefix), STRING("timescaledb"), TEXT_CHECK(check_topic_part),
 		.plugin_option = true,
 	.summary = "Sets the first part of topic names of hypertables."},
-	{FIELD(partition_payload_fields), STRING(""),
+	{FIELD(partition_payload_fields), STRING(""), TEXT_CHECK(check_partition_fields),
 		.plugin_option = true,
 		.summary = "Lists fields whose values select the partition.",
 	.details = "As Debezium's PartitionRouting does."},
 	{FIELD(partition_topic_num), INT(0, 0, 100000),
 		.plugin_option = true,
 		.summary = "Sets the number of partitions among which wal2kafka.partition_payload_fields selects.",
-	.details = "0 is the topic's own number."},
+	.details = "Topics that the stream makes have at least as many."},
 	{FIELD(partition_hash_function), ENUM(PARTITION_HASH_JAVA, partition_hash_functions),
 		.plugin_option = true,
 	.summary = "Selects the hash of wal2kafka.partition_payload_fields."},
@@ -1164,13 +1471,13 @@ static const Setting settings[] = {
 	{FIELD(delete_tombstone_handling_mode), ENUM(DELETE_TOMBSTONE, delete_tombstone_handling_modes),
 		.plugin_option = true,
 	.summary = "Selects what a delete becomes when rows are flat."},
-	{FIELD(add_fields), STRING(""),
+	{FIELD(add_fields), STRING(""), TEXT_CHECK(check_envelope_fields),
 		.plugin_option = true,
 	.summary = "Lists fields of the envelope that are added to flat rows."},
 	{FIELD(add_fields_prefix), STRING("__"),
 		.plugin_option = true,
 	.summary = "Stands before the names of added fields."},
-	{FIELD(add_headers), STRING(""),
+	{FIELD(add_headers), STRING(""), TEXT_CHECK(check_envelope_fields),
 		.plugin_option = true,
 	.summary = "Lists fields of the envelope that become headers of flat rows."},
 	{FIELD(add_headers_prefix), STRING("__"),
@@ -1179,15 +1486,6 @@ static const Setting settings[] = {
 	{FIELD(route_by_field), STRING(""),
 		.plugin_option = true,
 	.summary = "Names the column whose value is the topic of a flat row."},
-	{FIELD(drop_fields_header_name), STRING(""),
-		.plugin_option = true,
-	.summary = "Names the header that lists fields to be dropped."},
-	{FIELD(drop_fields_from_key), BOOL(false),
-		.plugin_option = true,
-	.summary = "Drops fields from keys too."},
-	{FIELD(drop_fields_keep_schema_compatible), BOOL(true),
-		.plugin_option = true,
-	.summary = "Keeps required fields when dropping fields."},
 
 	/* outbox tables */
 	{FIELD(outbox_tables), STRING(""), TEXT_CHECK(check_regex_list),
@@ -1202,9 +1500,6 @@ static const Setting settings[] = {
 	{FIELD(outbox_table_field_event_key), STRING("aggregateid"),
 		.plugin_option = true,
 	.summary = "Names the column with an event's key."},
-	{FIELD(outbox_table_field_event_type), STRING("type"),
-		.plugin_option = true,
-	.summary = "Names the column with an event's type."},
 	{FIELD(outbox_table_field_event_timestamp), STRING(""),
 		.plugin_option = true,
 	.summary = "Names the column with an event's time."},
@@ -1215,6 +1510,7 @@ static const Setting settings[] = {
 		.plugin_option = true,
 	.summary = "Names the column with the version of an event's schema."},
 	{FIELD(outbox_table_fields_additional_placement), STRING(""),
+		TEXT_CHECK(check_placements),
 		.plugin_option = true,
 	.summary = "Places more columns, as \"column:header:alias, column:envelope, column:partition\"."},
 	{FIELD(outbox_table_fields_additional_error_on_missing), BOOL(true),
@@ -1223,6 +1519,12 @@ static const Setting settings[] = {
 	{FIELD(outbox_table_expand_json_payload), BOOL(false),
 		.plugin_option = true,
 	.summary = "Sends JSON payloads as structures."},
+	{FIELD(outbox_table_json_payload_null_behavior), ENUM(JSON_NULL_IGNORE, json_payload_nulls),
+		.plugin_option = true,
+	.summary = "Selects what a null in an expanded payload becomes."},
+	{FIELD(outbox_table_json_payload_empty_array_behavior), ENUM(JSON_EMPTY_ARRAY_IGNORE, json_payload_empty_arrays),
+		.plugin_option = true,
+	.summary = "Selects what an empty array in an expanded payload becomes."},
 	{FIELD(outbox_table_op_invalid_behavior), ENUM(OUTBOX_INVALID_WARN, outbox_invalid_behaviors),
 		.plugin_option = true,
 	.summary = "Selects what an update of an outbox table does."},
@@ -1443,6 +1745,8 @@ settings_apply_option(Settings *copy, const char *name, const char *value)
 	if (!parse_value(setting, value, &parsed, reason))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 (setting->flags & GUC_SUPERUSER_ONLY) ?
+				 errmsg("invalid value for option \"%s\"", name) :
 				 errmsg("invalid value for option \"%s\": \"%s\"",
 						name, value),
 				 errhint("%s", reason)));

@@ -143,6 +143,20 @@ typedef enum OutboxInvalid
 	OUTBOX_INVALID_FATAL,
 } OutboxInvalid;
 
+/* wal2kafka.outbox_table_json_payload_null_behavior */
+typedef enum JsonPayloadNull
+{
+	JSON_NULL_IGNORE,			/* no field */
+	JSON_NULL_OPTIONAL_BYTES,
+} JsonPayloadNull;
+
+/* wal2kafka.outbox_table_json_payload_empty_array_behavior */
+typedef enum JsonPayloadEmptyArray
+{
+	JSON_EMPTY_ARRAY_IGNORE,	/* no field */
+	JSON_EMPTY_ARRAY_OPTIONAL_STRING,
+} JsonPayloadEmptyArray;
+
 /* wal2kafka.partition_hash_function */
 typedef enum PartitionHash
 {
@@ -293,22 +307,20 @@ typedef struct Settings
 	char	   *add_headers;
 	char	   *add_headers_prefix;
 	char	   *route_by_field;
-	char	   *drop_fields_header_name;
-	bool		drop_fields_from_key;
-	bool		drop_fields_keep_schema_compatible;
 
 	/* outbox tables: EventRouter */
 	char	   *outbox_tables;	/* regular expressions; empty: none */
 	bool		outbox_payload_raw; /* bytes of the payload as they are */
 	char	   *outbox_table_field_event_id;
 	char	   *outbox_table_field_event_key;
-	char	   *outbox_table_field_event_type;
 	char	   *outbox_table_field_event_timestamp;
 	char	   *outbox_table_field_event_payload;
 	char	   *outbox_table_field_event_schema_version;
 	char	   *outbox_table_fields_additional_placement;
 	bool		outbox_table_fields_additional_error_on_missing;
 	bool		outbox_table_expand_json_payload;
+	int			outbox_table_json_payload_null_behavior;	/* JsonPayloadNull */
+	int			outbox_table_json_payload_empty_array_behavior; /* JsonPayloadEmptyArray */
 	int			outbox_table_op_invalid_behavior;	/* OutboxInvalid */
 	char	   *outbox_route_by_field;
 	char	   *outbox_route_topic_regex;
@@ -377,6 +389,9 @@ extern PGDLLEXPORT const char *settings_option_refusal(const char *name,
 
 /* paused_until as a time; 0 for the empty string */
 extern PGDLLEXPORT TimestampTz settings_paused_until(const char *value);
+
+/* What begins unavailable_value_placeholder where bytes follow. */
+#define HEX_PREFIX		"hex:"
 
 /* skipped_operations as SKIP_* bits */
 extern PGDLLEXPORT int settings_skipped_operations(const char *list);

@@ -424,7 +424,9 @@ stream_table(TableStatsArray *tables, Oid relid, const char *schema_name,
 	TableStats *table = NULL;
 
 	for (uint32 i = 0; i < used && table == NULL; i++)
-		if (tables->entries[i].relid == relid)
+		if (tables->entries[i].relid == relid &&
+			(OidIsValid(relid) ||
+			 strcmp(tables->entries[i].table_name, table_name) == 0))
 			table = &tables->entries[i];
 
 	if (table != NULL)

@@ -88,4 +88,6 @@ wal2kafka_##function(PG_FUNCTION_ARGS) \
 extern int	no_such_variable
 
 FORWARD(decode);
+FORWARD(examine);
+FORWARD(own_slot);
 FORWARD(schema_for);

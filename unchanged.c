@@ -1,0 +1,97 @@
+/*
+ * unchanged.c
+ *		Updates that change nothing that is sent.
+ */
+#include "postgres.h"
+
+#include "utils/datum.h"
+#include "utils/memutils.h"
+
+#include "type_map.h"
+#include "unchanged.h"
+
+/* A buffer that one value made larger than this is given back. */
+#define KEEP_BUFFER_SIZE	((size_t) 1024 * 1024)
+
+struct RowComparer
+{
+	MemoryContext context;
+	AvroBuffer	old;
+	AvroBuffer	new;
+};
+
+RowComparer *
+row_comparer_create(MemoryContext cxt)
+{
+	RowComparer *comparer = MemoryContextAlloc(cxt, sizeof(RowComparer));
+
+	comparer->context = cxt;
+	avro_buffer_init(&comparer->old, cxt);
+	avro_buffer_init(&comparer->new, cxt);
+	return comparer;
+}
+
+static void
+encode(RowComparer *comparer, const RelationColumn *column, Datum value,
+	   AvroBuffer *buf)
+{
+	if (unlikely(buf->size > KEEP_BUFFER_SIZE))
+	{
+		pfree(buf->data);
+		avro_buffer_init(buf, comparer->context);
+	}
+	buf->len = 0;
+	column->encoder->encode(column->encoder, value, buf);
+}
+
+/*
+ * Values that differ in the table may still be sent as the same, masked or
+ * rounded: what counts is what is sent.
+ */
+static bool
+same_value(RowComparer *comparer, const RelationColumn *column,
+		   Datum old_value, Datum new_value)
+{
+	const TypeEncoder *encoder = column->encoder;
+
+	if (type_map_can_toast(encoder) &&
+		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(new_value)))
+		return true;
+	if (datum_image_eq(old_value, new_value, encoder->typbyval,
+					   encoder->typlen))
+		return true;
+	encode(comparer, column, old_value, &comparer->old);
+	encode(comparer, column, new_value, &comparer->new);
+	return comparer->old.len == comparer->new.len &&
+		memcmp(comparer->old.data, comparer->new.data,
+			   comparer->old.len) == 0;
+}
+
+static bool
+same_column(RowComparer *comparer, const RelationColumn *column,
+			TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+{
+	int			index = column->attnum - 1;
+
+	if (column->encoder->constant)
+		return true;
+	if (old_slot->tts_isnull[index] || new_slot->tts_isnull[index])
+		return old_slot->tts_isnull[index] == new_slot->tts_isnull[index];
+	return same_value(comparer, column, old_slot->tts_values[index],
+					  new_slot->tts_values[index]);
+}
+
+bool
+row_is_unchanged(RowComparer *comparer, const RelationEntry *entry,
+				 TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+{
+	for (int i = 0; i < entry->ncolumns; i++)
+		if (!same_column(comparer, &entry->columns[i], old_slot, new_slot))
+			return false;
+	for (int i = 0; i < entry->nkeys; i++)
+		if (entry->keys[i] >= entry->ncolumns &&
+			!same_column(comparer, &entry->columns[entry->keys[i]], old_slot,
+						 new_slot))
+			return false;
+	return true;
+}
