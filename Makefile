@@ -9,17 +9,39 @@ OBJS = \
 	kafka_bgworker.o \
 	delivery.o \
 	slot_state.o \
+	adopt.o \
 	selection.o \
 	decoder.o \
 	relation_map.o \
+	flat.o \
+	outbox.o \
+	json_payload.o \
+	route.o \
+	topic_name.o \
+	table_filter.o \
+	timescale.o \
+	partition_routing.o \
+	java_hash.o \
+	unchanged.o \
 	publication.o \
 	type_map.o \
+	type_modes.o \
+	source_type.o \
+	column_transform.o \
 	type_encode.o \
+	type_time.o \
+	type_geometry.o \
+	type_vector.o \
 	type_text.o \
 	type_default.o \
 	avro_schema.o \
 	avro_encode.o \
 	envelope.o \
+	transaction_metadata.o \
+	context_headers.o \
+	heartbeat.o \
+	json_encode.o \
+	java_text.o \
 	event.o \
 	event_serialize.o \
 	registry.o \
@@ -43,9 +65,16 @@ REGRESS = setup insert update delete identity keyless pk_change toast \
 	truncate messages partition generated generated_publication \
 	dropped_columns subxact rollback prepared ddl rewrite spill \
 	publication_tables publication_schema row_filter column_list \
-	publication_missing options names secrets skipped slot_permissions views functions \
-	types text_forms types_extension numeric datetime arrays defaults decode \
-	encoding
+	publication_missing options names secrets skipped slot_permissions views functions adopt_slot \
+	table_filters column_filters message_keys topic_names topic_routing \
+	partition_routing skip_unchanged name_collisions timescale check_lists \
+	flat flat_deletes outbox \
+	transactions message_filters headers profiles null_defaults \
+	types text_forms types_extension numeric datetime time_modes \
+	interval_modes arrays array_shapes postgis pgvector defaults decode \
+	encoding \
+	decimal_modes money binary_modes hstore_modes placeholder unknown_types \
+	masks hashes truncate_columns source_type comments transform_settings
 REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=./tmp_check.conf
 ISOLATION = concurrent_ddl_dml subxact_without_top \
 	publication_change_concurrent long_transaction
@@ -95,9 +124,11 @@ preload-install: preload
 preload-clean:
 	$(MAKE) -C preload clean PG_CONFIG='$(PG_CONFIG)'
 
-.PHONY: test bench bench-debezium
+.PHONY: test test-consumers bench bench-debezium
 test:
 	test/run
+test-consumers:
+	test/consumers/run
 bench:
 	bench/run
 bench-debezium:

@@ -23,37 +23,58 @@
 
 #include "avro_schema.h"
 
-#define MAX_TOPIC_LEN	249
-
 /* numeric.c's limit of what a value can have (NUMERIC_DSCALE_MAX) */
 #define MAX_DECIMAL_SCALE	0x3FFF
 
 #define CONNECTOR_NAMESPACE	"io.debezium.connector.postgresql"
 
-/* Common to envelope and messages (debezium-format.md, 4) */
-#define SOURCE_RECORD(namespace_property) \
-	"{\"type\":\"record\",\"name\":\"Source\"," namespace_property "\"fields\":[" \
-	"{\"name\":\"version\",\"type\":\"string\"}," \
-	"{\"name\":\"connector\",\"type\":\"string\"}," \
-	"{\"name\":\"name\",\"type\":\"string\"}," \
-	"{\"name\":\"ts_ms\",\"type\":\"long\"}," \
+/*
+ * The source block's fields and the versions of Debezium that have them
+ * (debezium-format.md, 4 and 5)
+ */
+#define FIRST_VERSION	DEBEZIUM_2_7
+#define LAST_VERSION	DEBEZIUM_3_7
+
+#define SNAPSHOT_FIELD(allowed) \
 	"{\"name\":\"snapshot\",\"type\":[{\"type\":\"string\",\"connect.version\":1," \
-	"\"connect.parameters\":{\"allowed\":\"true,first,first_in_data_collection," \
-	"last_in_data_collection,last,false,incremental\"}," \
+	"\"connect.parameters\":{\"allowed\":\"" allowed "\"}," \
 	"\"connect.default\":\"false\",\"connect.name\":\"io.debezium.data.Enum\"}," \
-	"\"null\"],\"default\":\"false\"}," \
-	"{\"name\":\"db\",\"type\":\"string\"}," \
-	"{\"name\":\"sequence\",\"type\":[\"null\",\"string\"],\"default\":null}," \
-	"{\"name\":\"ts_us\",\"type\":[\"null\",\"long\"],\"default\":null}," \
-	"{\"name\":\"ts_ns\",\"type\":[\"null\",\"long\"],\"default\":null}," \
-	"{\"name\":\"schema\",\"type\":\"string\"}," \
-	"{\"name\":\"table\",\"type\":\"string\"}," \
-	"{\"name\":\"txId\",\"type\":[\"null\",\"long\"],\"default\":null}," \
-	"{\"name\":\"lsn\",\"type\":[\"null\",\"long\"],\"default\":null}," \
-	"{\"name\":\"xmin\",\"type\":[\"null\",\"long\"],\"default\":null}," \
-	"{\"name\":\"origin\",\"type\":[\"null\",\"string\"],\"default\":null}," \
-	"{\"name\":\"origin_lsn\",\"type\":[\"null\",\"long\"],\"default\":null}]," \
-	"\"connect.version\":1,\"connect.name\":\"" CONNECTOR_NAMESPACE ".Source\"}"
+	"\"null\"],\"default\":\"false\"},"
+
+static const struct
+{
+	DebeziumVersion first;
+	DebeziumVersion last;
+	const char *text;
+}			source_parts[] = {
+	{FIRST_VERSION, LAST_VERSION,
+		"{\"name\":\"version\",\"type\":\"string\"},"
+		"{\"name\":\"connector\",\"type\":\"string\"},"
+		"{\"name\":\"name\",\"type\":\"string\"},"
+	"{\"name\":\"ts_ms\",\"type\":\"long\"},"},
+	{FIRST_VERSION, DEBEZIUM_2_7,
+	SNAPSHOT_FIELD("true,last,false,incremental")},
+	{DEBEZIUM_3_1, LAST_VERSION,
+		SNAPSHOT_FIELD("true,first,first_in_data_collection,"
+	"last_in_data_collection,last,false,incremental")},
+	{FIRST_VERSION, LAST_VERSION,
+		"{\"name\":\"db\",\"type\":\"string\"},"
+		"{\"name\":\"sequence\",\"type\":[\"null\",\"string\"],\"default\":null},"
+		"{\"name\":\"ts_us\",\"type\":[\"null\",\"long\"],\"default\":null},"
+		"{\"name\":\"ts_ns\",\"type\":[\"null\",\"long\"],\"default\":null},"
+		"{\"name\":\"schema\",\"type\":\"string\"},"
+		"{\"name\":\"table\",\"type\":\"string\"},"
+		"{\"name\":\"txId\",\"type\":[\"null\",\"long\"],\"default\":null},"
+		"{\"name\":\"lsn\",\"type\":[\"null\",\"long\"],\"default\":null},"
+	"{\"name\":\"xmin\",\"type\":[\"null\",\"long\"],\"default\":null}"},
+	{DEBEZIUM_3_5, LAST_VERSION,
+		",{\"name\":\"origin\",\"type\":[\"null\",\"string\"],\"default\":null},"
+	"{\"name\":\"origin_lsn\",\"type\":[\"null\",\"long\"],\"default\":null}"},
+	{FIRST_VERSION, LAST_VERSION, "],"},
+	{DEBEZIUM_3_1, LAST_VERSION, "\"connect.version\":1,"},
+	{FIRST_VERSION, LAST_VERSION,
+	"\"connect.name\":\"" CONNECTOR_NAMESPACE ".Source\"}"},
+};
 
 #define TRANSACTION_FIELD \
 	"{\"name\":\"transaction\",\"type\":[\"null\"," \
@@ -63,10 +84,8 @@
 	"{\"name\":\"data_collection_order\",\"type\":\"long\"}]," \
 	"\"connect.version\":1,\"connect.name\":\"event.block\"}],\"default\":null}"
 
-/* What follows field before in the envelope */
-static const char envelope_tail[] =
-"{\"name\":\"after\",\"type\":[\"null\",\"Value\"],\"default\":null},"
-"{\"name\":\"source\",\"type\":" SOURCE_RECORD("\"namespace\":\"" CONNECTOR_NAMESPACE "\",") "},"
+/* What follows the source block in the envelope */
+static const char envelope_end[] =
 TRANSACTION_FIELD ","
 "{\"name\":\"op\",\"type\":\"string\"},"
 "{\"name\":\"ts_ms\",\"type\":[\"null\",\"long\"],\"default\":null},"
@@ -77,18 +96,6 @@ static const char message_key_text[] =
 "{\"type\":\"record\",\"name\":\"MessageKey\",\"namespace\":\"" CONNECTOR_NAMESPACE "\",\"fields\":["
 "{\"name\":\"prefix\",\"type\":[\"null\",\"string\"],\"default\":null}],"
 "\"connect.version\":1,\"connect.name\":\"" CONNECTOR_NAMESPACE ".MessageKey\"}";
-
-static const char message_value_text[] =
-"{\"type\":\"record\",\"name\":\"MessageValue\",\"namespace\":\"" CONNECTOR_NAMESPACE "\",\"fields\":["
-"{\"name\":\"op\",\"type\":\"string\"},"
-"{\"name\":\"ts_ms\",\"type\":[\"null\",\"long\"],\"default\":null},"
-"{\"name\":\"source\",\"type\":" SOURCE_RECORD("") "},"
-TRANSACTION_FIELD ","
-"{\"name\":\"message\",\"type\":{\"type\":\"record\",\"name\":\"Message\",\"fields\":["
-"{\"name\":\"prefix\",\"type\":[\"null\",\"string\"],\"default\":null},"
-"{\"name\":\"content\",\"type\":[\"null\",\"bytes\"],\"default\":null}],"
-"\"connect.version\":1,\"connect.name\":\"" CONNECTOR_NAMESPACE ".Message\"}}],"
-"\"connect.version\":1,\"connect.name\":\"" CONNECTOR_NAMESPACE ".MessageValue\"}";
 
 static void append_canonical(StringInfo out, const AvroNode *node,
 							 List **written);
@@ -107,97 +114,6 @@ static bool
 is_digit(unsigned c)
 {
 	return c >= '0' && c <= '9';
-}
-
-/*
- * The next UTF-16 code unit of a UTF-8 text, which is what Java replaces one
- * by one; 0 at the end.  *pending holds the second half of a surrogate pair.
- */
-static unsigned
-next_utf16(const unsigned char **p, unsigned *pending)
-{
-	unsigned	c = *pending;
-
-	if (c != 0)
-	{
-		*pending = 0;
-		return c;
-	}
-	if (**p == '\0')
-		return 0;
-
-	c = utf8_to_unicode(*p);
-	*p += pg_utf_mblen(*p);
-	if (c >= 0x10000)
-	{
-		*pending = 0xDC00 + ((c - 0x10000) & 0x3FF);
-		c = 0xD800 + ((c - 0x10000) >> 10);
-	}
-	return c;
-}
-
-char *
-avro_schema_topic_name(const char *raw)
-{
-	const unsigned char *p = (const unsigned char *) raw;
-	unsigned	pending = 0;
-	StringInfoData topic;
-	unsigned	c;
-
-	if (strcmp(raw, ".") == 0)
-		return pstrdup("_");
-	if (strcmp(raw, "..") == 0)
-		return pstrdup("__");
-
-	initStringInfo(&topic);
-	while ((c = next_utf16(&p, &pending)) != 0 && topic.len < MAX_TOPIC_LEN)
-		appendStringInfoChar(&topic, is_letter(c) || is_digit(c) ||
-							 c == '.' || c == '_' || c == '-' ? c : '_');
-	return topic.data;
-}
-
-/*
- * Debezium leaves a digit after a dot alone, which Avro does not allow; it is
- * treated as one at the start.
- */
-char *
-avro_schema_adjust_name(const char *name, NameAdjustment mode, bool keep_dots)
-{
-	const unsigned char *p = (const unsigned char *) name;
-	unsigned	pending = 0;
-	bool		first = true;
-	StringInfoData adjusted;
-	unsigned	c;
-
-	if (mode == NAME_ADJUST_NONE)
-		return pstrdup(name);
-	initStringInfo(&adjusted);
-	while ((c = next_utf16(&p, &pending)) != 0)
-	{
-		bool		digit = is_digit(c);
-
-		if (is_letter(c) || (digit && !first) ||
-			(c == '_' && mode != NAME_ADJUST_AVRO_UNICODE) ||
-			(c == '.' && keep_dots && !first))
-			appendStringInfoChar(&adjusted, c);
-		else if (mode == NAME_ADJUST_AVRO_UNICODE)
-			appendStringInfo(&adjusted, c <= 0xFF ? "_u00%x" : "_u%x", c);
-		else
-		{
-			appendStringInfoChar(&adjusted, '_');
-			if (digit)
-				appendStringInfoChar(&adjusted, c);
-		}
-		first = c == '.' && keep_dots && !first;
-	}
-	/* nothing may follow, so a dot at the end would leave an empty part */
-	if (first && adjusted.len > 0)
-	{
-		adjusted.data[--adjusted.len] = '\0';
-		appendStringInfoString(&adjusted, mode == NAME_ADJUST_AVRO_UNICODE ?
-							   "_u002e" : "_");
-	}
-	return adjusted.data;
 }
 
 /* ---------------------------------------------------------------------
@@ -268,18 +184,25 @@ enter_scratch_context(void)
 													   ALLOCSET_DEFAULT_SIZES));
 }
 
-/* Check and copy; leaves the scratch context for the caller's, and drops it. */
+/*
+ * Check and copy; leaves the scratch context for the caller's, and drops it.
+ * What is not sent as Avro may have names that Avro forbids, and needs no
+ * fingerprint.
+ */
 static void
 finish_schema(EventSchema *schema, const char *text, const char *full_name,
 			  MemoryContext caller)
 {
 	MemoryContext scratch = CurrentMemoryContext;
 	size_t		len = strlen(text);
-	char	   *canonical;
 
-	canonical = avro_schema_canonical_form(text);
-	check_with_libavro(canonical);
-	schema->fingerprint = avro_fingerprint(canonical, strlen(canonical));
+	if (schema->format == EVENT_FORMAT_AVRO)
+	{
+		char	   *canonical = avro_schema_canonical_form(text);
+
+		check_with_libavro(canonical);
+		schema->fingerprint = avro_fingerprint(canonical, strlen(canonical));
+	}
 
 	MemoryContextSwitchTo(caller);
 	schema->text = pnstrdup(text, len);
@@ -306,33 +229,71 @@ check_field_names(const char *namespace, const SchemaField *fields,
 	}
 }
 
-static void
-append_fields(StringInfo out, const char *namespace,
-			  const SchemaField *fields, int nfields)
+void
+avro_schema_append_type(StringInfo out, const char *namespace,
+						const SchemaField *field, List **named)
 {
-	List	   *named = NIL;
+	bool		null_first = avro_schema_null_branch(field) == 0;
 
+	if (field->optional)
+		appendStringInfoString(out, null_first ? "[\"null\"," : "[");
+	type_map_append_schema(out, field->type, &field->annotations, namespace,
+						   named);
+	if (field->optional)
+		appendStringInfoString(out, null_first ? "]" : ",\"null\"]");
+}
+
+void
+avro_schema_append_fields(StringInfo out, const char *namespace,
+						  const SchemaField *fields, int nfields,
+						  List **named)
+{
 	check_field_names(namespace, fields, nfields);
 	for (int i = 0; i < nfields; i++)
 	{
 		const SchemaField *field = &fields[i];
 		const char *default_json = field->annotations.default_json;
-		bool		null_first = avro_schema_null_branch(field) == 0;
 
-		appendStringInfo(out, "%s{\"name\":\"%s\",\"type\":",
-						 i > 0 ? "," : "", field->name);
-		if (field->optional)
-			appendStringInfoString(out, null_first ? "[\"null\"," : "[");
-		type_map_append_schema(out, field->type, &field->annotations,
-							   namespace, &named);
-		if (field->optional)
-			appendStringInfoString(out, null_first ? "]" : ",\"null\"]");
+		appendStringInfo(out, "%s{\"name\":", i > 0 ? "," : "");
+		avro_schema_append_string(out, field->name, strlen(field->name));
+		appendStringInfoString(out, ",\"type\":");
+		avro_schema_append_type(out, namespace, field, named);
 		if (default_json == NULL && field->optional)
 			default_json = "null";
 		if (default_json)
 			appendStringInfo(out, ",\"default\":%s", default_json);
 		appendStringInfoChar(out, '}');
 	}
+}
+
+static void
+append_fields(StringInfo out, const char *namespace,
+			  const SchemaField *fields, int nfields)
+{
+	List	   *named = NIL;
+
+	avro_schema_append_fields(out, namespace, fields, nfields, &named);
+}
+
+void
+avro_schema_finish(EventSchema *schema, const char *text,
+				   const char *full_name)
+{
+	MemoryContext caller = enter_scratch_context();
+
+	finish_schema(schema, text, full_name, caller);
+}
+
+bool
+avro_schema_is_name(const char *name)
+{
+	if (!is_letter((unsigned char) name[0]) && name[0] != '_')
+		return false;
+	for (const char *p = name; *p != '\0'; p++)
+		if (!is_letter((unsigned char) *p) && !is_digit((unsigned char) *p) &&
+			*p != '_')
+			return false;
+	return true;
 }
 
 void
@@ -351,9 +312,26 @@ avro_schema_key(EventSchema *schema, const char *namespace,
 	finish_schema(schema, out.data, psprintf("%s.Key", namespace), caller);
 }
 
+/*
+ * The record "Source"; its namespace is left out where it is the enclosing
+ * one.
+ */
+static void
+append_source(StringInfo out, DebeziumVersion version,
+			  const char *namespace_property)
+{
+	appendStringInfo(out, "{\"type\":\"record\",\"name\":\"Source\",%s\"fields\":[",
+					 namespace_property);
+	for (int i = 0; i < lengthof(source_parts); i++)
+		if (version >= source_parts[i].first &&
+			version <= source_parts[i].last)
+			appendStringInfoString(out, source_parts[i].text);
+}
+
 void
-avro_schema_envelope(EventSchema *schema, const char *namespace,
-					 const SchemaField *fields, int nfields)
+avro_schema_envelope(EventSchema *schema, DebeziumVersion version,
+					 const char *namespace, const SchemaField *fields,
+					 int nfields)
 {
 	MemoryContext caller = enter_scratch_context();
 	StringInfoData out;
@@ -363,9 +341,11 @@ avro_schema_envelope(EventSchema *schema, const char *namespace,
 					 "{\"name\":\"before\",\"type\":[\"null\",{\"type\":\"record\",\"name\":\"Value\",\"fields\":[",
 					 namespace);
 	append_fields(&out, namespace, fields, nfields);
-	appendStringInfo(&out, "],\"connect.name\":\"%s.Value\"}],\"default\":null},",
-					 namespace);
-	appendStringInfoString(&out, envelope_tail);
+	appendStringInfo(&out, "],\"connect.name\":\"%s.Value\"}],\"default\":null},"
+					 "{\"name\":\"after\",\"type\":[\"null\",\"Value\"],\"default\":null},"
+					 "{\"name\":\"source\",\"type\":", namespace);
+	append_source(&out, version, "\"namespace\":\"" CONNECTOR_NAMESPACE "\",");
+	appendStringInfo(&out, "},%s", envelope_end);
 	appendStringInfo(&out, ",\"connect.version\":2,\"connect.name\":\"%s.Envelope\"}",
 					 namespace);
 
@@ -373,15 +353,33 @@ avro_schema_envelope(EventSchema *schema, const char *namespace,
 }
 
 void
-avro_schema_message(EventSchema *key, EventSchema *value)
+avro_schema_message(EventSchema *key, EventSchema *value,
+					DebeziumVersion version, bool content_is_text)
 {
 	MemoryContext caller = enter_scratch_context();
+	StringInfoData out;
 
 	finish_schema(key, message_key_text, CONNECTOR_NAMESPACE ".MessageKey",
 				  caller);
+
 	caller = enter_scratch_context();
-	finish_schema(value, message_value_text,
-				  CONNECTOR_NAMESPACE ".MessageValue", caller);
+	initStringInfo(&out);
+	appendStringInfoString(&out, "{\"type\":\"record\",\"name\":\"MessageValue\",\"namespace\":\"" CONNECTOR_NAMESPACE "\",\"fields\":["
+						   "{\"name\":\"op\",\"type\":\"string\"},"
+						   "{\"name\":\"ts_ms\",\"type\":[\"null\",\"long\"],\"default\":null},"
+						   "{\"name\":\"source\",\"type\":");
+	append_source(&out, version, "");
+	appendStringInfoString(&out, "},");
+	if (avro_schema_message_has_transaction(version))
+		appendStringInfoString(&out, TRANSACTION_FIELD ",");
+	appendStringInfo(&out, "{\"name\":\"message\",\"type\":{\"type\":\"record\",\"name\":\"Message\",\"fields\":["
+					 "{\"name\":\"prefix\",\"type\":[\"null\",\"string\"],\"default\":null},"
+					 "{\"name\":\"content\",\"type\":[\"null\",\"%s\"],\"default\":null}],"
+					 "\"connect.version\":1,\"connect.name\":\"" CONNECTOR_NAMESPACE ".Message\"}}],"
+					 "\"connect.version\":1,\"connect.name\":\"" CONNECTOR_NAMESPACE ".MessageValue\"}",
+					 content_is_text ? "string" : "bytes");
+	finish_schema(value, out.data, CONNECTOR_NAMESPACE ".MessageValue",
+				  caller);
 }
 
 /* ---------------------------------------------------------------------

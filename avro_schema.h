@@ -23,27 +23,46 @@ typedef struct SchemaField
 } SchemaField;
 
 /*
- * "Weird-Name $1", in UTF-8, to what Kafka and Avro allow.  Palloc'd.
- * avro_schema_topic_name: [A-Za-z0-9._-], 249 characters, no "." or "..".
- * avro_schema_adjust_name: each part between dots a valid Avro name.
- */
-extern char *avro_schema_topic_name(const char *raw);
-extern char *avro_schema_adjust_name(const char *name, NameAdjustment mode,
-									 bool keep_dots);
-
-/*
  * The schemas of a table's topic.  namespace is the adjusted topic name.
- * Filled in CurrentMemoryContext.  Each schema is parsed by libavro before
- * it is returned; one that libavro refuses is an internal error.
+ * Filled in CurrentMemoryContext.  A schema whose format is Avro (which the
+ * caller may have set to another) is parsed by libavro before it is returned;
+ * one that libavro refuses is an internal error.
  * Raise ERRCODE_DUPLICATE_COLUMN when two field names became equal.
  */
 extern void avro_schema_key(EventSchema *schema, const char *namespace,
 							const SchemaField *fields, int nfields);
-extern void avro_schema_envelope(EventSchema *schema, const char *namespace,
+extern void avro_schema_envelope(EventSchema *schema, DebeziumVersion version,
+								 const char *namespace,
 								 const SchemaField *fields, int nfields);
 
-/* The schemas of logical decoding messages. */
-extern void avro_schema_message(EventSchema *key, EventSchema *value);
+/*
+ * The schemas of logical decoding messages, whose content is bytes or text.
+ */
+extern void avro_schema_message(EventSchema *key, EventSchema *value,
+								DebeziumVersion version,
+								bool content_is_text);
+
+/* What is in the blocks of which version; for who encodes them. */
+#define avro_schema_source_has_origin(version)	((version) >= DEBEZIUM_3_5)
+#define avro_schema_message_has_transaction(version) \
+	((version) >= DEBEZIUM_3_1)
+
+/*
+ * In parts, for other shapes of values.  Append the fields of a record, or
+ * the type of one field, unions included; named as in
+ * type_map_append_schema().  Then check a finished text and fill the schema
+ * in CurrentMemoryContext.
+ */
+extern void avro_schema_append_fields(StringInfo out, const char *namespace,
+									  const SchemaField *fields, int nfields,
+									  List **named);
+extern void avro_schema_append_type(StringInfo out, const char *namespace,
+									const SchemaField *field, List **named);
+extern void avro_schema_finish(EventSchema *schema, const char *text,
+							   const char *full_name);
+
+/* Is it a name that Avro allows, without dots? */
+extern bool avro_schema_is_name(const char *name);
 
 /*
  * The branch of the union that a value (or null) takes: an optional field

@@ -93,6 +93,17 @@ read_text(FrameReader *reader)
 	return part;
 }
 
+static FramePart
+read_header_value(FrameReader *reader)
+{
+	FramePart	part = read_part(reader);
+
+	if (part.data != NULL &&
+		!pg_verify_mbstr(PG_UTF8, part.data, (int) part.len, true))
+		raise_no_frame("A text is not UTF-8.");
+	return part;
+}
+
 static void
 check_magic(FrameReader *reader)
 {
@@ -148,6 +159,16 @@ append_avro_double(StringInfo out, avro_value_t *value)
 	append_number(out, number, shortest);
 }
 
+static void
+append_hex(StringInfo out, const char *bytes, size_t len)
+{
+	appendStringInfoString(out, "\"\\\\x");
+	enlargeStringInfo(out, (int) Min(len * 2, MaxAllocSize));
+	out->len += hex_encode(bytes, len, out->data + out->len);
+	out->data[out->len] = '\0';
+	appendStringInfoChar(out, '"');
+}
+
 /*
  * libavro does not know logical types; which bytes are decimals is read from
  * the schema's text.
@@ -165,11 +186,7 @@ append_avro_bytes(StringInfo out, avro_value_t *value, const AvroNode *node)
 		return;
 	}
 
-	appendStringInfoString(out, "\"\\\\x");
-	enlargeStringInfo(out, (int) Min(len * 2, MaxAllocSize));
-	out->len += hex_encode(bytes, len, out->data + out->len);
-	out->data[out->len] = '\0';
-	appendStringInfoChar(out, '"');
+	append_hex(out, bytes, len);
 }
 
 static void
@@ -326,6 +343,18 @@ append_decoded(StringInfo out, const char *schema, const FramePart *bytes,
 	PG_END_TRY();
 }
 
+/*
+ * What is sent without a schema: text if it can be, else as bytea.
+ */
+static void
+append_bare(StringInfo out, const FramePart *bytes)
+{
+	if (pg_verify_mbstr(PG_UTF8, bytes->data, (int) bytes->len, true))
+		avro_schema_append_string(out, bytes->data, bytes->len);
+	else
+		append_hex(out, bytes->data, bytes->len);
+}
+
 static void
 append_part(StringInfo out, const FramePart *text, const FramePart *bytes)
 {
@@ -339,7 +368,10 @@ append_part(StringInfo out, const FramePart *text, const FramePart *bytes)
 		return;
 	}
 	if (text->data == NULL)
-		raise_no_frame("There are bytes without a schema.");
+	{
+		append_bare(out, bytes);
+		return;
+	}
 
 	schema.text = pnstrdup(text->data, text->len);
 	schema.text_len = text->len;
@@ -390,13 +422,16 @@ wal2kafka_stream_decode(PG_FUNCTION_ARGS)
 	for (int i = 0; i < nheaders; i++)
 	{
 		FramePart	name = read_text(&reader);
-		FramePart	value = read_text(&reader);
+		FramePart	value = read_header_value(&reader);
 
 		if (i > 0)
 			appendStringInfoChar(&out, ',');
 		avro_schema_append_string(&out, name.data, name.len);
 		appendStringInfoChar(&out, ':');
-		avro_schema_append_string(&out, value.data, value.len);
+		if (value.data == NULL)
+			appendStringInfoString(&out, "null");
+		else
+			avro_schema_append_string(&out, value.data, value.len);
 	}
 	appendStringInfoString(&out, "}}");
 	if (reader.p != reader.end)

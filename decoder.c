@@ -36,9 +36,18 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "context_headers.h"
 #include "decoder.h"
 #include "envelope.h"
 #include "event_serialize.h"
+#include "flat.h"
+#include "json_encode.h"
+#include "outbox.h"
+#include "partition_routing.h"
+#include "topic_name.h"
+#include "unchanged.h"
+#include "preload/regex_list.h"
+#include "transaction_metadata.h"
 
 /* The plugin's own option, beside those that are settings. */
 #define OPTION_FORMAT	"format"
@@ -56,6 +65,12 @@ struct Decoder
 	int			skipped;		/* SKIP_* bits */
 	RelationMap *map;
 	Envelope   *envelope;
+	RowComparer *comparer;		/* NULL: updates without a change are sent */
+	TransactionMetadata *transactions;	/* NULL: nobody asked for it */
+	JsonConverter *json;		/* NULL: everything stays Avro */
+	ContextHeaders *context_headers;	/* NULL: none */
+	RegexList  *messages_included;	/* by prefix; NULL: all ... */
+	RegexList  *messages_excluded;	/* ... but these; NULL: none */
 
 	LogicalDecodingContext *output; /* where events are written; NULL: the
 									 * process's sink takes them */
@@ -69,6 +84,8 @@ struct Decoder
 	XLogRecPtr	origin_lsn;
 	bool		rendered;		/* the envelope knows of it */
 	bool		begun;			/* an event was emitted */
+	bool		published;		/* a change was, or would have been but for
+								 * skipped_operations and the like */
 	bool		transactional;	/* now within one */
 	uint64		index;			/* of the next event */
 	XLogRecPtr	last_commit_lsn;	/* end of the last one with events */
@@ -98,6 +115,7 @@ static void decoder_message(LogicalDecodingContext *ctx,
 							bool transactional, const char *prefix,
 							Size size, const char *message);
 static void decoder_shutdown(LogicalDecodingContext *ctx);
+static void pass_over(Decoder *decoder);
 
 void
 decoder_output_plugin_init(OutputPluginCallbacks *cb)
@@ -202,38 +220,29 @@ apply_options(Decoder *decoder, List *options)
 }
 
 /*
- * What Avro forbids in names is adjusted unless somebody said otherwise;
- * where nothing is Avro, names stay as they are.
- */
-static void
-resolve_name_adjustment(Settings *settings)
-{
-	bool		json = event_sink != NULL &&
-		settings->format == RECORD_FORMAT_JSON &&
-		settings->key_format != RECORD_FORMAT_AVRO;
-	NameAdjustment mode = json ? NAME_ADJUST_NONE : NAME_ADJUST_AVRO;
-
-	if (settings->schema_name_adjustment_mode == NAME_ADJUST_DEFAULT)
-		settings->schema_name_adjustment_mode = mode;
-	if (settings->field_name_adjustment_mode == NAME_ADJUST_DEFAULT)
-		settings->field_name_adjustment_mode = mode;
-}
-
-/*
  * What decoding and a snapshot have in common.  Allocated in
  * CurrentMemoryContext, which is cxt.
  */
 static void
 set_up(Decoder *decoder, MemoryContext cxt, const char *database_name)
 {
-	resolve_name_adjustment(decoder->settings);
+	topic_name_resolve_modes(decoder->settings, event_sink != NULL);
 	decoder->skipped =
 		settings_skipped_operations(decoder->settings->skipped_operations);
 	decoder->event_context = AllocSetContextCreate(cxt, "wal2kafka event",
 												   ALLOCSET_DEFAULT_SIZES);
 	decoder->map = relation_map_create(cxt, decoder->settings, database_name);
-	decoder->envelope = envelope_create(cxt, decoder->settings->topic_prefix,
-										database_name);
+	decoder->envelope = envelope_create(cxt, decoder->settings,
+										database_name, decoder->transactions);
+	if (decoder->settings->skip_messages_without_change)
+		decoder->comparer = row_comparer_create(cxt);
+	decoder->json = json_encode_create(cxt, decoder->settings);
+	decoder->context_headers =
+		context_headers_create(cxt, decoder->settings, database_name);
+	decoder->messages_included =
+		regex_list_compile(cxt, decoder->settings->message_prefix_include_list);
+	decoder->messages_excluded =
+		regex_list_compile(cxt, decoder->settings->message_prefix_exclude_list);
 }
 
 /*
@@ -272,8 +281,13 @@ decoder_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options,
 	/* a slot that is being created decodes nothing yet */
 	if (!is_init)
 	{
+		char	   *database_name = current_database_name(ctx->context);
+
 		decoder->guc_nest_level = pin_settings();
-		set_up(decoder, ctx->context, current_database_name(ctx->context));
+		decoder->transactions =
+			transaction_metadata_create(ctx->context, decoder->settings,
+										database_name);
+		set_up(decoder, ctx->context, database_name);
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -363,41 +377,101 @@ write_event(LogicalDecodingContext *ctx, const Event *event, bool binary)
 }
 
 /*
- * Hand on an event.  The caller sets kind, target, lsn, key, value, headers.
+ * Hand a record to the sink or the output.
  */
 static void
-emit(Decoder *decoder, Event *event)
+deliver(Decoder *decoder, Event *event)
 {
-	LogicalDecodingContext *ctx = decoder->output;
-
 	event->txn = decoder->transactional ? &decoder->txn : NULL;
 	event->index = decoder->index++;
 	event->time = decoder->time;
 	decoder->silent_changes = 0;
 
-	if (decoder->transactional && !decoder->begun)
-	{
-		decoder->begun = true;
-		if (ctx == NULL)
-			event_sink->begin(event_sink, &decoder->txn);
-	}
-	if (ctx == NULL)
+	if (decoder->output != NULL)
+		write_event(decoder->output, event, decoder->binary);
+	else if (likely(decoder->json == NULL))
 		event_sink->emit(event_sink, event);
 	else
-		write_event(ctx, event, decoder->binary);
+	{
+		Event		converted = *event;
+
+		json_encode_event(decoder->json, &converted);
+		event_sink->emit(event_sink, &converted);
+	}
 }
 
 /*
- * A header whose value is a key.
+ * The transaction's first event comes from this LSN.
  */
 static void
-add_key_header(Event *event, const char *name, EventBytes key)
+begin_transaction(Decoder *decoder, XLogRecPtr lsn)
 {
-	StringInfoData text;
+	Event		event = EVENT_INIT(EVENT_TRANSACTION);
 
-	initStringInfo(&text);
-	event_serialize_datum(&text, &event->target->key, key.data, key.len);
-	event_add_header(event, name, text.data, text.len);
+	decoder->begun = true;
+	decoder->published = true;
+	if (decoder->output == NULL)
+		event_sink->begin(event_sink, &decoder->txn);
+	if (decoder->transactions != NULL)
+	{
+		transaction_metadata_begin(decoder->transactions, lsn, &event);
+		deliver(decoder, &event);
+	}
+}
+
+/*
+ * A change was published, but is not sent.  Its transaction is one all the
+ * same, for those who hear of transactions.
+ */
+static void
+note_published(Decoder *decoder, XLogRecPtr lsn)
+{
+	decoder->published = true;
+	if (decoder->transactions != NULL && decoder->transactional &&
+		!decoder->begun)
+		begin_transaction(decoder, lsn);
+}
+
+/*
+ * Hand on an event.  The caller sets kind, target, lsn, key, value, headers.
+ */
+static void
+emit(Decoder *decoder, Event *event)
+{
+	if (decoder->transactional && !decoder->begun)
+		begin_transaction(decoder, event->lsn);
+	deliver(decoder, event);
+}
+
+/*
+ * The event took its place in the transaction, whatever became of it.
+ */
+static void
+count_event(Decoder *decoder, EventTarget *target)
+{
+	if (decoder->transactions != NULL)
+		transaction_metadata_count(decoder->transactions, target);
+}
+
+/*
+ * A header whose value is a key: of columns, without what tells the table to
+ * the topic's keys.
+ */
+static void
+add_key_header(Decoder *decoder, const RelationEntry *entry, Event *event,
+			   const char *name, EventBytes key)
+{
+	const EventSchema *schema = &event->target->key;
+	char	   *text;
+	size_t		len;
+
+	if (entry->plain_key.text != NULL)
+	{
+		schema = &entry->plain_key;
+		key.len -= entry->key_tail_len;
+	}
+	json_encode_header(schema, decoder->settings, key, &text, &len);
+	event_add_header(event, name, text, len);
 }
 
 /*
@@ -414,6 +488,114 @@ emit_tombstone(Decoder *decoder, const Event *deletion)
 	event.value.data = NULL;
 	event.value.len = 0;
 	emit(decoder, &event);
+}
+
+/*
+ * A row without its envelope, as delete_tombstone_handling_mode has it.
+ */
+static void
+emit_flat(Decoder *decoder, RelationEntry *entry, Event *event,
+		  const RowChange *change)
+{
+	DeleteTombstoneHandling mode =
+		decoder->settings->delete_tombstone_handling_mode;
+
+	/* a truncate, or a delete of which the WAL says nothing */
+	if (change->before == NULL && change->after == NULL)
+		return;
+	if (event->kind == EVENT_DELETE && mode == DELETE_DROP)
+		return;
+	event->target = flat_target(entry->flat, decoder->envelope, event, entry,
+								change);
+	flat_add_headers(entry->flat, decoder->envelope, event, entry, change);
+	if (event->kind == EVENT_DELETE &&
+		(mode == DELETE_TOMBSTONE || mode == DELETE_TO_TOMBSTONE))
+	{
+		emit(decoder, event);
+		return;
+	}
+	event->value = flat_value(entry->flat, decoder->envelope, event, entry,
+							  change);
+	emit(decoder, event);
+	if (event->kind == EVENT_DELETE &&
+		mode == DELETE_REWRITE_WITH_TOMBSTONE &&
+		decoder->settings->tombstones_on_delete)
+	{
+		event->kind = EVENT_TOMBSTONE;
+		event->value.data = NULL;
+		event->value.len = 0;
+		flat_add_headers(entry->flat, decoder->envelope, event, entry, NULL);
+		emit(decoder, event);
+	}
+}
+
+/*
+ * Only what is inserted into an outbox table is an event.
+ */
+static void
+emit_outbox(Decoder *decoder, RelationEntry *entry, Event *event,
+			const RowChange *change)
+{
+	switch (event->kind)
+	{
+		case EVENT_CREATE:
+		case EVENT_READ:
+			outbox_fill_event(entry->outbox, decoder->envelope, event, entry,
+							  change);
+			emit(decoder, event);
+			break;
+		case EVENT_UPDATE:
+			outbox_refuse_update(entry->outbox, entry);
+			break;
+		case EVENT_DELETE:
+		case EVENT_TRUNCATE:
+		case EVENT_MESSAGE:
+		case EVENT_TOMBSTONE:
+		case EVENT_TRANSACTION:
+		case EVENT_HEARTBEAT:
+			break;
+	}
+}
+
+/*
+ * The events of one change of a row (or of all rows): which they are is
+ * decided here alone.  The caller sets kind, lsn, key, headers.
+ */
+static void
+emit_row(Decoder *decoder, RelationEntry *entry, Event *event,
+		 const RowChange *change)
+{
+	note_published(decoder, event->lsn);
+	if (decoder->context_headers != NULL)
+		context_headers_add(decoder->context_headers, event);
+	for (int i = 0; i < entry->nheaders; i++)
+		event_add_header(event, entry->headers[i].name,
+						 entry->headers[i].value, entry->headers[i].value_len);
+	if (unlikely(entry->partitions != NULL) && event->kind != EVENT_TRUNCATE)
+	{
+		event->txn = decoder->transactional ? &decoder->txn : NULL;
+		event->partition = partition_plan_choose(entry->partitions, event,
+												 change);
+	}
+	switch (entry->shape)
+	{
+		case SHAPE_ENVELOPE:
+			event->value = envelope_value(decoder->envelope, event, entry,
+										  change->before,
+										  change->before_is_key_only,
+										  change->after, change->snapshot);
+			emit(decoder, event);
+			if (event->kind == EVENT_DELETE)
+				emit_tombstone(decoder, event);
+			break;
+		case SHAPE_FLAT:
+			emit_flat(decoder, entry, event, change);
+			break;
+		case SHAPE_OUTBOX:
+			emit_outbox(decoder, entry, event, change);
+			break;
+	}
+	count_event(decoder, &entry->target);
 }
 
 /*
@@ -467,6 +649,8 @@ static void
 emit_create(Decoder *decoder, RelationEntry *entry, Event *event,
 			TupleTableSlot *new_slot)
 {
+	RowChange	change = {.after = new_slot};
+
 	event->kind = EVENT_CREATE;
 	if (!encode_key(decoder, entry, ENVELOPE_KEY_NEW, new_slot, &event->key))
 	{
@@ -475,15 +659,18 @@ emit_create(Decoder *decoder, RelationEntry *entry, Event *event,
 		if (!identity_is_missing(decoder, entry))
 			return;
 	}
-	event->value = envelope_value(decoder->envelope, event, entry, NULL,
-								  false, new_slot, NULL);
-	emit(decoder, event);
+	emit_row(decoder, entry, event, &change);
 }
 
 static void
 emit_delete(Decoder *decoder, RelationEntry *entry, Event *event,
 			TupleTableSlot *old_slot)
 {
+	RowChange	change = {
+		.before = old_slot,
+		.before_is_key_only = !entry->identity_is_full,
+	};
+
 	event->kind = EVENT_DELETE;
 	if (old_slot == NULL || !entry->has_identity ||
 		!encode_key(decoder, entry, ENVELOPE_KEY_OLD, old_slot, &event->key))
@@ -492,10 +679,7 @@ emit_delete(Decoder *decoder, RelationEntry *entry, Event *event,
 		if (!identity_is_missing(decoder, entry))
 			return;
 	}
-	event->value = envelope_value(decoder->envelope, event, entry, old_slot,
-								  !entry->identity_is_full, NULL, NULL);
-	emit(decoder, event);
-	emit_tombstone(decoder, event);
+	emit_row(decoder, entry, event, &change);
 }
 
 /*
@@ -509,28 +693,41 @@ emit_key_change(Decoder *decoder, RelationEntry *entry, const Event *update,
 {
 	Event		deletion = *update;
 	Event		creation = *update;
+	RowChange	deleted = {
+		.before = old_slot,
+		.before_is_key_only = !entry->identity_is_full,
+	};
+	RowChange	created = {.after = new_slot};
 
 	deletion.kind = EVENT_DELETE;
 	deletion.key = old_key;
-	add_key_header(&deletion, HEADER_NEW_KEY, update->key);
+	add_key_header(decoder, entry, &deletion, HEADER_NEW_KEY, update->key);
 	creation.kind = EVENT_CREATE;
-	add_key_header(&creation, HEADER_OLD_KEY, old_key);
+	add_key_header(decoder, entry, &creation, HEADER_OLD_KEY, old_key);
 
-	deletion.value = envelope_value(decoder->envelope, &deletion, entry,
-									old_slot, !entry->identity_is_full, NULL,
-									NULL);
-	emit(decoder, &deletion);
-	emit_tombstone(decoder, &deletion);
-	creation.value = envelope_value(decoder->envelope, &creation, entry, NULL,
-									false, new_slot, NULL);
-	emit(decoder, &creation);
+	emit_row(decoder, entry, &deletion, &deleted);
+	emit_row(decoder, entry, &creation, &created);
 }
 
 static void
 emit_update(Decoder *decoder, RelationEntry *entry, Event *event,
 			TupleTableSlot *old_slot, TupleTableSlot *new_slot)
 {
+	RowChange	change = {
+		.before = old_slot,
+		.after = new_slot,
+		.before_is_key_only = !entry->identity_is_full,
+	};
+
 	event->kind = EVENT_UPDATE;
+	if (decoder->comparer != NULL && entry->identity_is_full &&
+		old_slot != NULL &&
+		row_is_unchanged(decoder->comparer, entry, old_slot, new_slot))
+	{
+		note_published(decoder, event->lsn);
+		pass_over(decoder);
+		return;
+	}
 	if (!entry->has_old ||
 		!encode_key(decoder, entry, ENVELOPE_KEY_NEW, new_slot, &event->key))
 	{
@@ -552,9 +749,7 @@ emit_update(Decoder *decoder, RelationEntry *entry, Event *event,
 			return;
 		}
 	}
-	event->value = envelope_value(decoder->envelope, event, entry, old_slot,
-								  !entry->identity_is_full, new_slot, NULL);
-	emit(decoder, event);
+	emit_row(decoder, entry, event, &change);
 }
 
 /* ---------------------------------------------------------------------
@@ -577,7 +772,26 @@ decoder_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 	decoder->index = 0;
 	decoder->rendered = false;
 	decoder->begun = false;
+	decoder->published = false;
 	decoder->transactional = true;
+	if (decoder->transactions != NULL)
+		transaction_metadata_start(decoder->transactions, &decoder->txn);
+}
+
+/*
+ * The transaction's last record, if there are records of transactions.
+ */
+static void
+emit_end(Decoder *decoder)
+{
+	Event		event = EVENT_INIT(EVENT_TRANSACTION);
+	MemoryContext old = MemoryContextSwitchTo(decoder->event_context);
+
+	transaction_metadata_end(decoder->transactions, &event);
+	deliver(decoder, &event);
+	transaction_metadata_start(decoder->transactions, NULL);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(decoder->event_context);
 }
 
 static void
@@ -586,12 +800,12 @@ decoder_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 {
 	Decoder    *decoder = ctx->output_plugin_private;
 
-	if (decoder->begun)
-	{
+	if (decoder->published)
 		decoder->last_commit_lsn = txn->end_lsn;
-		if (decoder->output == NULL)
-			event_sink->commit(event_sink, &decoder->txn);
-	}
+	if (decoder->begun && decoder->transactions != NULL)
+		emit_end(decoder);
+	if (decoder->begun && decoder->output == NULL)
+		event_sink->commit(event_sink, &decoder->txn);
 	if (decoder->output != NULL)
 		OutputPluginUpdateProgress(ctx, !decoder->begun);
 	decoder->transactional = false;
@@ -612,34 +826,79 @@ pass_over(Decoder *decoder)
 }
 
 /*
- * Is an operation on the relation sent?  kind is what the log says; a row
- * filter may yet make an update something else.
+ * Do publications have the operation?
  */
 static bool
-operation_selected(const Decoder *decoder, const RelationEntry *entry,
-				   EventKind kind)
+operation_published(const RelationEntry *entry, EventKind kind)
 {
 	if (!entry->selected)
 		return false;
 	switch (kind)
 	{
 		case EVENT_CREATE:
-			return entry->rules.insert && !(decoder->skipped & SKIP_CREATE);
+			return entry->rules.insert;
 		case EVENT_UPDATE:
-			return entry->rules.update &&
-				(entry->rules.filter[1] != NULL ||
-				 !(decoder->skipped & SKIP_UPDATE));
+			return entry->rules.update;
 		case EVENT_DELETE:
-			return entry->rules.delete && !(decoder->skipped & SKIP_DELETE);
+			return entry->rules.delete;
 		case EVENT_TRUNCATE:
-			return entry->rules.truncate &&
-				!(decoder->skipped & SKIP_TRUNCATE);
+			return entry->rules.truncate;
 		case EVENT_READ:
 		case EVENT_MESSAGE:
 		case EVENT_TOMBSTONE:
+		case EVENT_TRANSACTION:
+		case EVENT_HEARTBEAT:
 			break;
 	}
 	return true;
+}
+
+/*
+ * Is an operation that is published left out?  kind is what the log says; a
+ * row filter may yet make an update something else.
+ */
+static bool
+operation_skipped(const Decoder *decoder, const RelationEntry *entry,
+				  EventKind kind)
+{
+	/* who empties an outbox table keeps house */
+	if (entry->shape == SHAPE_OUTBOX &&
+		(kind == EVENT_DELETE || kind == EVENT_TRUNCATE))
+		return true;
+	switch (kind)
+	{
+		case EVENT_CREATE:
+			return decoder->skipped & SKIP_CREATE;
+		case EVENT_UPDATE:
+			return entry->rules.filter[1] == NULL &&
+				(decoder->skipped & SKIP_UPDATE);
+		case EVENT_DELETE:
+			return decoder->skipped & SKIP_DELETE;
+		case EVENT_TRUNCATE:
+			return decoder->skipped & SKIP_TRUNCATE;
+		case EVENT_READ:
+		case EVENT_MESSAGE:
+		case EVENT_TOMBSTONE:
+		case EVENT_TRANSACTION:
+		case EVENT_HEARTBEAT:
+			break;
+	}
+	return false;
+}
+
+/*
+ * Is an operation on the relation sent?
+ */
+static bool
+operation_selected(Decoder *decoder, const RelationEntry *entry,
+				   EventKind kind, XLogRecPtr lsn)
+{
+	if (!operation_published(entry, kind))
+		return false;
+	if (!operation_skipped(decoder, entry, kind))
+		return true;
+	note_published(decoder, lsn);
+	return false;
 }
 
 static EventKind
@@ -766,7 +1025,7 @@ decoder_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	ErrorContextCallback callback;
 	MemoryContext old;
 
-	if (!operation_selected(decoder, entry, kind))
+	if (!operation_selected(decoder, entry, kind, change->lsn))
 	{
 		pass_over(decoder);
 		return;
@@ -830,8 +1089,10 @@ decoder_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	{
 		RelationEntry *entry = relation_map_get(decoder->map, relations[i]);
 		Event		event = EVENT_INIT(EVENT_TRUNCATE);
+		RowChange	all_rows = {0};
 
-		if (!operation_selected(decoder, entry, EVENT_TRUNCATE))
+		if (!operation_selected(decoder, entry, EVENT_TRUNCATE,
+								change->lsn))
 		{
 			pass_over(decoder);
 			continue;
@@ -846,13 +1107,26 @@ decoder_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		render_transaction(decoder);
 		event.target = &entry->target;
 		event.lsn = change->lsn;
-		event.value = envelope_value(decoder->envelope, &event, entry, NULL,
-									 false, NULL, NULL);
-		emit(decoder, &event);
+		emit_row(decoder, entry, &event, &all_rows);
 		MemoryContextReset(decoder->event_context);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decoder->event_context);
+}
+
+/*
+ * As in Debezium, a list of what is excluded counts only where there is none
+ * of what is included.
+ */
+static bool
+message_selected(const Decoder *decoder, const char *prefix)
+{
+	if (decoder->messages_included != NULL)
+		return regex_list_matches(decoder->messages_included,
+								  relation_map_utf8(prefix));
+	return decoder->messages_excluded == NULL ||
+		!regex_list_matches(decoder->messages_excluded,
+							relation_map_utf8(prefix));
 }
 
 static void
@@ -865,6 +1139,15 @@ decoder_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	MemoryContext old = MemoryContextSwitchTo(decoder->event_context);
 
 	decoder->transactional = transactional;
+	if (!message_selected(decoder, prefix))
+	{
+		if (transactional)
+			note_published(decoder, message_lsn);
+		pass_over(decoder);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(decoder->event_context);
+		return;
+	}
 	if (!transactional)
 	{
 		/* it belongs to nobody, and comes when it is read */
@@ -884,6 +1167,7 @@ decoder_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	event.lsn = message_lsn;
 	envelope_message(decoder->envelope, &event, prefix, message, size);
 	emit(decoder, &event);
+	count_event(decoder, event.target);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decoder->event_context);
@@ -952,6 +1236,7 @@ decoder_emit_row(Decoder *decoder, Relation relation, TupleTableSlot *slot,
 {
 	RelationEntry *entry = relation_map_get(decoder->map, relation);
 	Event		event = EVENT_INIT(EVENT_READ);
+	RowChange	change = {0};
 	ErrorContextCallback callback;
 	MemoryContext old;
 
@@ -972,9 +1257,9 @@ decoder_emit_row(Decoder *decoder, Relation relation, TupleTableSlot *slot,
 	if (entry->nkeys > 0)
 		(void) envelope_key(decoder->envelope, ENVELOPE_KEY_NEW, entry, slot,
 							true, &event.key);
-	event.value = envelope_value(decoder->envelope, &event, entry, NULL,
-								 false, slot, marker);
-	emit(decoder, &event);
+	change.after = slot;
+	change.snapshot = marker;
+	emit_row(decoder, entry, &event, &change);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decoder->event_context);

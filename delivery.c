@@ -49,6 +49,9 @@
 /* Avro's single-object encoding: marker, then the fingerprint, little-endian */
 #define SINGLE_OBJECT_HEADER_LEN	10
 
+/* Time of a unit that is no commit, and whose delay says nothing */
+#define NO_COMMIT		INT64CONST(0)
+
 StaticAssertDecl(SINGLE_OBJECT_HEADER_LEN <= EVENT_HEADROOM,
 				 "headroom too small for framing");
 
@@ -101,6 +104,7 @@ struct Delivery
 	WaitEventSet *wait_set;		/* latch, death of postmaster, Kafka */
 	uint32		wait_event;
 	HTAB	   *topics;			/* KnownTopic */
+	int			routed_topics;	/* of these, made by values of rows */
 	HTAB	   *schemas;		/* PublishedSchema; NULL with a registry */
 	TableStatsArray *tables;
 
@@ -129,6 +133,7 @@ struct Delivery
 	TimestampTz published_at;
 
 	int			until_service;	/* events */
+	bool		sending;		/* within emit(), which is not entered twice */
 	bool		in_service;
 	bool		finished;
 	bool		broker_away;	/* as last reported */
@@ -364,6 +369,8 @@ delivery_service(Delivery *delivery)
 		if (now == 0)
 			now = GetCurrentTimestamp();
 		delivery->acknowledged = done.end_lsn;
+		if (done.commit_time == NO_COMMIT)
+			continue;
 		delivery->acknowledged_commit_time = done.commit_time;
 		if (done.messages > 0)
 		{
@@ -381,6 +388,12 @@ delivery_service(Delivery *delivery)
 		delivery->service(delivery->service_arg);
 		delivery->in_service = false;
 	}
+}
+
+bool
+delivery_can_emit(const Delivery *delivery)
+{
+	return !delivery->sending;
 }
 
 bool
@@ -418,6 +431,17 @@ delivery_wait(Delivery *delivery, long timeout_ms)
 {
 	kafka_sink_push(delivery->kafka);
 	wait_for_event(delivery, timeout_ms);
+}
+
+/*
+ * Partitions of a new topic: as many as records are routed to.
+ */
+static int
+topic_partitions(const Settings *settings)
+{
+	if (settings->partition_payload_fields[0] == '\0')
+		return settings->topic_partitions;
+	return Max(settings->topic_partitions, settings->partition_topic_num);
 }
 
 /*
@@ -487,7 +511,7 @@ delivery_make_topics(Delivery *delivery, List *names)
 		if (hash_search(delivery->topics, name, HASH_FIND, NULL) != NULL)
 			continue;
 		specs[nspecs].name = name;
-		specs[nspecs].partitions = delivery->settings->topic_partitions;
+		specs[nspecs].partitions = topic_partitions(delivery->settings);
 		specs[nspecs].replication_factor =
 			delivery->settings->topic_replication_factor;
 		specs[nspecs].config = &delivery->topic_config;
@@ -694,6 +718,29 @@ resolve_schema(Delivery *delivery, const EventTarget *target,
 	return id;
 }
 
+/*
+ * A topic that a row's value names.  Whoever may insert rows could make any
+ * number of them, and the producer keeps what it knows of each as long as it
+ * lives: at the guardrail the stream stops, says so, and starts again.
+ */
+static void
+count_routed_topic(Delivery *delivery, const char *topic)
+{
+	int			limit = delivery->settings->guardrail_collections_max;
+
+	if (limit <= 0)
+		limit = UNLIMITED_TABLES;
+	if (hash_search(delivery->topics, topic, HASH_FIND, NULL) != NULL)
+		return;
+	if (delivery->routed_topics >= limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("values of rows have named more than %d topics",
+						limit),
+				 errhint("If so many are wanted, raise wal2kafka.guardrail_collections_max. Else see wal2kafka.route_by_field, wal2kafka.outbox_route_by_field and who inserts such rows.")));
+	delivery->routed_topics++;
+}
+
 static TargetState *
 prepare_target(Delivery *delivery, EventTarget *target)
 {
@@ -708,6 +755,8 @@ prepare_target(Delivery *delivery, EventTarget *target)
 	state = target->sink_data;
 	if (state == NULL)
 		state = MemoryContextAllocZero(TopMemoryContext, sizeof(TargetState));
+	if (target->routed)
+		count_routed_topic(delivery, target->topic);
 	delivery_make_topics(delivery, list_make1(target->topic));
 	state->topic = kafka_sink_topic(delivery->kafka, target->topic);
 
@@ -758,8 +807,7 @@ close_unit(Delivery *delivery, XLogRecPtr end_lsn)
 	Assert(delivery->unit_open);
 	ack_tracker_close(delivery->tracker, delivery->ticket, end_lsn);
 	delivery->unit_open = false;
-	delivery->sent = end_lsn;
-	delivery->transactions++;
+	delivery->sent = Max(delivery->sent, end_lsn);
 }
 
 void
@@ -772,6 +820,7 @@ void
 delivery_end_unit(Delivery *delivery, XLogRecPtr end_lsn)
 {
 	close_unit(delivery, end_lsn);
+	delivery->transactions++;
 }
 
 void
@@ -789,7 +838,10 @@ sink_begin(EventSink *sink, const EventTransaction *txn)
 static void
 sink_commit(EventSink *sink, const EventTransaction *txn)
 {
-	close_unit((Delivery *) sink, txn->end_lsn);
+	Delivery   *delivery = (Delivery *) sink;
+
+	close_unit(delivery, txn->end_lsn);
+	delivery->transactions++;
 }
 
 static void
@@ -861,17 +913,22 @@ sink_emit(EventSink *sink, const Event *event)
 	EventBytes	value;
 	int64		timestamp_ms = 0;
 	bool		own_unit = !delivery->unit_open;
+	bool		is_heartbeat = event->kind == EVENT_HEARTBEAT;
 
+	Assert(!delivery->sending);
+	delivery->sending = true;
 	crash_on_marked_row(event);
 	if (own_unit)
-		open_unit(delivery, event->time);
+		open_unit(delivery, is_heartbeat ? NO_COMMIT : event->time);
 	state = event->target->sink_data;
 	if (unlikely(state == NULL || state->generation != delivery->generation))
 		state = prepare_target(delivery, event->target);
 
 	key = framed(&event->key, &state->key_frame);
 	value = framed(&event->value, &state->value_frame);
-	if (delivery->settings->record_timestamp == RECORD_TIMESTAMP_COMMIT)
+	if (event->has_timestamp)
+		timestamp_ms = event->timestamp_ms;
+	else if (delivery->settings->record_timestamp == RECORD_TIMESTAMP_COMMIT)
 		timestamp_ms = (event->time + UNIX_EPOCH_US) / 1000;
 
 	ack_tracker_add(delivery->tracker, delivery->ticket);
@@ -882,9 +939,11 @@ sink_emit(EventSink *sink, const Event *event)
 		raise_too_large(event);
 	if (own_unit)
 		close_unit(delivery, delivery->position);
+	delivery->sending = false;
 
-	delivery->events++;
+	delivery->events += !is_heartbeat;
 	delivery->bytes += key.len + value.len;
+	delivery->transactions += own_unit && !is_heartbeat;
 	if (state->stats != NULL)
 	{
 		state->stats->events++;

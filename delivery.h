@@ -76,6 +76,11 @@ extern void delivery_end_unit(Delivery *delivery, XLogRecPtr end_lsn);
 extern void delivery_service(Delivery *delivery);
 
 /*
+ * May the service function emit an event?  Not while one is being sent.
+ */
+extern bool delivery_can_emit(const Delivery *delivery);
+
+/*
  * Is everything that was emitted acknowledged?
  */
 extern bool delivery_idle(const Delivery *delivery);

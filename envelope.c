@@ -10,7 +10,8 @@
  *	 source middle			ts_us, ts_ns
  *	 source.schema, table	rendered in the relation's entry
  *	 source.txId, lsn
- *	 tail					xmin, origin, origin_lsn; transaction
+ *	 tail					xmin, origin, origin_lsn
+ *	 transaction			null, or the event's place in it
  *	 op
  *	 times					ts_ms, ts_us, ts_ns of now
  *
@@ -30,8 +31,10 @@
 
 #include "avro_encode.h"
 #include "envelope.h"
-#include "event_serialize.h"
+#include "java_text.h"
+#include "json_encode.h"
 #include "preload/shared_state.h"
+#include "transaction_metadata.h"
 #include "type_map.h"
 
 /* Encoded, with what Kafka and framing add, an event must fit a palloc. */
@@ -54,6 +57,8 @@
 struct Envelope
 {
 	MemoryContext context;
+	const Settings *settings;
+	TransactionMetadata *transactions;	/* NULL: not asked for */
 	const char *name;			/* source.name, UTF-8 */
 	const char *database;		/* source.db, UTF-8 */
 
@@ -71,21 +76,31 @@ struct Envelope
 	int64		time_us;		/* Unix epoch */
 	const char *snapshot;		/* what head says */
 	bool		begun;
+	EnvelopeFacts facts;
+	MemoryContext facts_context;
 
 	const RelationColumn *column;	/* being encoded */
 };
 
 Envelope *
-envelope_create(MemoryContext cxt, const char *topic_prefix,
-				const char *database_name)
+envelope_create(MemoryContext cxt, const Settings *settings,
+				const char *database_name,
+				struct TransactionMetadata *transactions)
 {
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	Envelope   *envelope = palloc0(sizeof(Envelope));
 
 	envelope->context = cxt;
+	envelope->settings = settings;
+	envelope->transactions = transactions;
 	envelope->database = pstrdup(relation_map_utf8(database_name));
-	envelope->name = topic_prefix[0] == '\0' ? envelope->database :
-		pstrdup(relation_map_utf8(topic_prefix));
+	envelope->name = settings->topic_prefix[0] == '\0' ?
+		envelope->database :
+		pstrdup(relation_map_utf8(settings->topic_prefix));
+	envelope->facts.name = envelope->name;
+	envelope->facts.database = envelope->database;
+	envelope->facts_context = AllocSetContextCreate(cxt, "wal2kafka origin",
+													ALLOCSET_SMALL_SIZES);
 	avro_buffer_init(&envelope->value, cxt);
 	avro_buffer_init(&envelope->keys[ENVELOPE_KEY_NEW], cxt);
 	avro_buffer_init(&envelope->keys[ENVELOPE_KEY_OLD], cxt);
@@ -148,6 +163,25 @@ render_head(Envelope *envelope, const char *snapshot)
 	envelope->snapshot = snapshot;
 }
 
+static void
+note_facts(Envelope *envelope, const EnvelopeTransaction *transaction,
+		   int64 now_us)
+{
+	EnvelopeFacts *facts = &envelope->facts;
+
+	facts->time_us = envelope->time_us;
+	facts->now_us = now_us;
+	facts->xid = transaction->xid;
+	facts->origin_lsn = transaction->origin_lsn;
+	if (facts->origin != NULL)
+		MemoryContextReset(envelope->facts_context);
+	facts->origin = NULL;
+	if (transaction->origin != NULL)
+		facts->origin =
+			MemoryContextStrdup(envelope->facts_context,
+								relation_map_utf8(transaction->origin));
+}
+
 void
 envelope_begin(Envelope *envelope, const EnvelopeTransaction *transaction)
 {
@@ -155,6 +189,7 @@ envelope_begin(Envelope *envelope, const EnvelopeTransaction *transaction)
 	AvroBuffer *buf;
 
 	envelope->time_us = unix_us(transaction->time);
+	note_facts(envelope, transaction, now);
 	render_head(envelope, SNAPSHOT_STREAMING);
 
 	if (XLogRecPtrIsInvalid(transaction->last_commit_lsn))
@@ -180,10 +215,12 @@ envelope_begin(Envelope *envelope, const EnvelopeTransaction *transaction)
 	buf = &envelope->tail;
 	buf->len = 0;
 	PUT_NULL_FIRST(buf);		/* xmin */
-	if (transaction->origin != NULL)
+	if (!avro_schema_source_has_origin(envelope->settings->debezium_version))
+		 /* the version ends here */ ;
+	else if (transaction->origin != NULL)
 	{
 		PUT_VALUE_SECOND(buf);
-		put_string(buf, relation_map_utf8(transaction->origin));
+		put_string(buf, envelope->facts.origin);
 		put_optional_long(buf, (int64) transaction->origin_lsn);
 	}
 	else
@@ -191,7 +228,6 @@ envelope_begin(Envelope *envelope, const EnvelopeTransaction *transaction)
 		PUT_NULL_FIRST(buf);
 		PUT_NULL_FIRST(buf);
 	}
-	PUT_NULL_FIRST(buf);		/* transaction */
 
 	buf = &envelope->times;
 	buf->len = 0;
@@ -228,22 +264,22 @@ finished(AvroBuffer *buf)
  * size is what is known of it so far: at least that much.
  */
 static void
-raise_too_large(const Event *event, const RelationEntry *entry, size_t size)
+raise_too_large(const Envelope *envelope, const Event *event,
+				const RelationEntry *entry, size_t size)
 {
-	StringInfoData key;
+	char	   *key = "not known";
+	size_t		key_len = strlen(key);
 
-	initStringInfo(&key);
 	if (event != NULL && event->key.data != NULL)
-		event_serialize_datum(&key, &entry->target.key, event->key.data,
-							  event->key.len);
-	else
-		appendStringInfoString(&key, "not known");
+		json_encode_header(&event->target->key, envelope->settings,
+						   event->key, &key, &key_len);
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 			 errmsg("row of table \"%s.%s\" is too large for an event",
 					entry->target.schema_name, entry->target.table_name),
 			 errdetail("Its key is %s, its LSN %X/%X. It needs at least %zu bytes, the limit is %zu.",
-					   pg_any_to_server(key.data, key.len, PG_UTF8),
+					   pg_any_to_server(pnstrdup(key, key_len), key_len,
+									PG_UTF8),
 					   LSN_FORMAT_ARGS(event ? event->lsn :
 									   InvalidXLogRecPtr),
 					   size, (size_t) MAX_EVENT_SIZE)));
@@ -254,11 +290,10 @@ raise_too_large(const Event *event, const RelationEntry *entry, size_t size)
  * beyond the limit is refused before that.
  */
 static inline void
-put_value(AvroBuffer *buf, const Event *event, const RelationEntry *entry,
-		  const RelationColumn *column, Datum value, bool streamed)
+put_value(const Envelope *envelope, AvroBuffer *buf, const Event *event,
+		  const RelationEntry *entry, const RelationColumn *column,
+		  TypeEncoder *encoder, Datum value, bool streamed)
 {
-	TypeEncoder *encoder = column->encoder;
-
 	if (column->value_branch != NO_BRANCH)
 		avro_put_long(buf, column->value_branch);
 	if (type_map_can_toast(encoder))
@@ -277,17 +312,38 @@ put_value(AvroBuffer *buf, const Event *event, const RelationEntry *entry,
 			}
 			size = buf->len + toast_raw_datum_size(value);
 			if (size > MAX_EVENT_SIZE)
-				raise_too_large(event, entry, size);
+				raise_too_large(envelope, event, entry, size);
 		}
 	}
 	encoder->encode(encoder, value, buf);
 	if (unlikely(buf->len > MAX_EVENT_SIZE))
-		raise_too_large(event, entry, buf->len);
+		raise_too_large(envelope, event, entry, buf->len);
 }
 
+/*
+ * A mask stands for nulls too.  A null is sent as the default where somebody
+ * wants what Debezium does, then as the schema has it.
+ */
 static void
-put_null(AvroBuffer *buf, const RelationColumn *column)
+put_null(const Envelope *envelope, AvroBuffer *buf,
+		 const RelationColumn *column)
 {
+	const char *default_json = column->field.annotations.default_json;
+
+	if (column->encoder->constant)
+	{
+		if (column->value_branch != NO_BRANCH)
+			avro_put_long(buf, column->value_branch);
+		column->encoder->encode(column->encoder, (Datum) 0, buf);
+		return;
+	}
+	if (envelope->settings->replace_null_with_default &&
+		default_json != NULL && column->value_branch != NO_BRANCH)
+	{
+		avro_put_long(buf, column->value_branch);
+		type_map_put_fallback(column->key_encoder, default_json, buf);
+		return;
+	}
 	if (column->value_branch == NO_BRANCH)
 		ereport(ERROR,
 				(errcode(ERRCODE_NOT_NULL_VIOLATION),
@@ -299,13 +355,18 @@ put_null(AvroBuffer *buf, const RelationColumn *column)
  * What stands for a column that is not in the old row's key.
  */
 static void
-put_unknown(AvroBuffer *buf, const RelationColumn *column)
+put_unknown(const Envelope *envelope, AvroBuffer *buf,
+			const RelationColumn *column)
 {
+	if (!column->not_null)
+	{
+		put_null(envelope, buf, column);
+		return;
+	}
 	if (column->value_branch != NO_BRANCH)
-		avro_put_long(buf, column->null_branch);
-	else
-		type_map_put_fallback(column->encoder, column->field.annotations.default_json,
-							  buf);
+		avro_put_long(buf, column->value_branch);
+	type_map_put_fallback(column->encoder, column->field.annotations.default_json,
+						  buf);
 }
 
 static void
@@ -323,17 +384,97 @@ put_row(Envelope *envelope, const Event *event, const RelationEntry *entry,
 
 		envelope->column = column;
 		if (key_only && !column->in_identity)
-			put_unknown(buf, column);
+			put_unknown(envelope, buf, column);
 		else if (nulls[index])
-			put_null(buf, column);
+			put_null(envelope, buf, column);
 		else
-			put_value(buf, event, entry, column, values[index], streamed);
+			put_value(envelope, buf, event, entry, column, column->encoder,
+					  values[index], streamed);
 	}
 	envelope->column = NULL;
 }
 
+AvroBuffer *
+envelope_start_value(Envelope *envelope)
+{
+	start_buffer(envelope, &envelope->value);
+	return &envelope->value;
+}
+
+AvroBuffer *
+envelope_start_key(Envelope *envelope, EnvelopeKey which)
+{
+	start_buffer(envelope, &envelope->keys[which]);
+	return &envelope->keys[which];
+}
+
+EventBytes
+envelope_finish(AvroBuffer *buf)
+{
+	return finished(buf);
+}
+
+void
+envelope_put_row(Envelope *envelope, const Event *event,
+				 const RelationEntry *entry, TupleTableSlot *slot,
+				 bool key_only, bool streamed)
+{
+	put_row(envelope, event, entry, slot, key_only, streamed);
+}
+
+void
+envelope_put_column(Envelope *envelope, const Event *event,
+					const RelationEntry *entry, const RelationColumn *column,
+					TupleTableSlot *slot, bool streamed, AvroBuffer *buf)
+{
+	int			index = column->attnum - 1;
+
+	envelope->column = column;
+	if (slot->tts_isnull[index])
+		put_null(envelope, buf, column);
+	else
+		put_value(envelope, buf, event, entry, column, column->encoder,
+				  slot->tts_values[index], streamed);
+	envelope->column = NULL;
+}
+
+void
+envelope_require_column(const RelationColumn *column, TupleTableSlot *slot,
+						bool streamed)
+{
+	int			index = column->attnum - 1;
+
+	if (streamed && !slot->tts_isnull[index] &&
+		type_map_can_toast(column->key_encoder) &&
+		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(slot->tts_values[index])))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("value of column \"%s\", which selects the topic, is not in the WAL",
+						column->field.name),
+				 errhint("Use ALTER TABLE ... REPLICA IDENTITY FULL.")));
+}
+
+const EnvelopeFacts *
+envelope_facts(const Envelope *envelope)
+{
+	return &envelope->facts;
+}
+
+TransactionMetadata *
+envelope_transactions(const Envelope *envelope)
+{
+	return envelope->transactions;
+}
+
+void
+envelope_sequence(const Envelope *envelope, XLogRecPtr lsn, char *out)
+{
+	snprintf(out, ENVELOPE_SEQUENCE_LEN, "%s" UINT64_FORMAT "\"]",
+			 envelope->sequence, (uint64) lsn);
+}
+
 /*
- * The source block, transaction included.
+ * The source block.
  */
 static void
 put_source(Envelope *envelope, AvroBuffer *buf, XLogRecPtr lsn,
@@ -360,6 +501,32 @@ put_source(Envelope *envelope, AvroBuffer *buf, XLogRecPtr lsn,
 	avro_put_raw(buf, envelope->txid.data, envelope->txid.len);
 	put_optional_long(buf, (int64) lsn);
 	avro_put_raw(buf, envelope->tail.data, envelope->tail.len);
+}
+
+/*
+ * The event's place in its transaction; the schema's event.block.
+ */
+static void
+put_transaction(const Envelope *envelope, AvroBuffer *buf,
+				const Event *event)
+{
+	char		id[TRANSACTION_ID_LEN];
+	uint64		total;
+	uint64		in_collection;
+
+	if (envelope->transactions == NULL ||
+		!transaction_metadata_order(envelope->transactions, event->target,
+									&total, &in_collection))
+	{
+		PUT_NULL_FIRST(buf);
+		return;
+	}
+	PUT_VALUE_SECOND(buf);
+	avro_put_bytes(buf, id,
+				   transaction_metadata_id(envelope->transactions, event->lsn,
+										   id));
+	avro_put_long(buf, (int64) total);
+	avro_put_long(buf, (int64) in_collection);
 }
 
 EventBytes
@@ -390,6 +557,7 @@ envelope_value(Envelope *envelope, const Event *event,
 	put_source(envelope, buf, event->lsn, entry->source_names,
 			   entry->source_names_len,
 			   streamed ? SNAPSHOT_STREAMING : snapshot);
+	put_transaction(envelope, buf, event);
 	avro_put_bytes(buf, event_kinds[event->kind].op, 1);
 	avro_put_raw(buf, envelope->times.data, envelope->times.len);
 	return finished(buf);
@@ -411,7 +579,7 @@ envelope_key(Envelope *envelope, EnvelopeKey which,
 
 		envelope->column = column;
 		if (slot->tts_isnull[index])
-			put_null(buf, column);
+			put_null(envelope, buf, column);
 		else if (!is_snapshot && type_map_can_toast(column->encoder) &&
 				 VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value)))
 		{
@@ -419,17 +587,54 @@ envelope_key(Envelope *envelope, EnvelopeKey which,
 			return false;
 		}
 		else
-			put_value(buf, NULL, entry, column, value, !is_snapshot);
+			put_value(envelope, buf, NULL, entry, column, column->key_encoder,
+					  value, !is_snapshot);
 	}
 	envelope->column = NULL;
+	if (entry->key_tail_len > 0)
+		avro_put_raw(buf, entry->key_tail, entry->key_tail_len);
 	*key = finished(buf);
 	return true;
+}
+
+/*
+ * A message's content: bytes, or a text of them.
+ */
+static void
+put_content(AvroBuffer *buf, const char *content, size_t len,
+			BinaryHandling mode)
+{
+	size_t		base64_len = (len + 2) / 3 * 4;
+
+	switch (mode)
+	{
+		case BINARY_BYTES:
+			avro_put_bytes(buf, content, len);
+			break;
+		case BINARY_BASE64:
+		case BINARY_BASE64_URL_SAFE:
+			avro_put_long(buf, (int64) base64_len);
+			java_put_base64(buf, (const uint8 *) content, len);
+			if (mode == BINARY_BASE64)
+				break;
+			for (size_t i = buf->len - base64_len; i < buf->len; i++)
+				buf->data[i] = buf->data[i] == '+' ? '-' :
+					buf->data[i] == '/' ? '_' : buf->data[i];
+			break;
+		case BINARY_HEX:
+			avro_put_long(buf, (int64) (len * 2));
+			avro_buffer_reserve(buf, len * 2);
+			hex_encode(content, len, (char *) buf->data + buf->len);
+			buf->len += len * 2;
+			break;
+	}
 }
 
 void
 envelope_message(Envelope *envelope, Event *event, const char *prefix,
 				 const char *content, size_t len)
 {
+	const Settings *settings = envelope->settings;
 	AvroBuffer *buf = &envelope->keys[ENVELOPE_KEY_NEW];
 	static const uint8 no_names[2] = {0, 0};
 	const char *utf8_prefix = relation_map_utf8(prefix);
@@ -454,10 +659,13 @@ envelope_message(Envelope *envelope, Event *event, const char *prefix,
 	put_optional_long(buf, us_to_ms(unix_us(GetCurrentTimestamp())));
 	put_source(envelope, buf, event->lsn, no_names, sizeof(no_names),
 			   SNAPSHOT_STREAMING);
+	if (avro_schema_message_has_transaction(settings->debezium_version))
+		put_transaction(envelope, buf, event);
 	PUT_VALUE_SECOND(buf);
 	put_string(buf, utf8_prefix);
 	PUT_VALUE_SECOND(buf);
-	avro_put_bytes(buf, content, len);
+	put_content(buf, content, len,
+				(BinaryHandling) settings->binary_handling_mode);
 	event->value = finished(buf);
 }
 

@@ -12,9 +12,11 @@
 #include "postgres.h"
 
 #include "event.h"
+#include "preload/settings.h"
 #include "relation_map.h"
 
 typedef struct Envelope Envelope;
+struct TransactionMetadata;
 
 /* What the source block says of a transaction. */
 typedef struct EnvelopeTransaction
@@ -35,10 +37,40 @@ typedef enum EnvelopeKey
 } EnvelopeKey;
 
 /*
- * Lives in cxt.  prefix is the topics', "" being the database's name.
+ * What is known of the transaction, for those who write more than envelopes.
+ * Times are us since 1970, strings UTF-8.
  */
-extern Envelope *envelope_create(MemoryContext cxt, const char *topic_prefix,
-								 const char *database_name);
+typedef struct EnvelopeFacts
+{
+	const char *name;			/* the connector's logical name */
+	const char *database;
+	int64		time_us;		/* of the commit, or of the snapshot's begin */
+	int64		now_us;
+	TransactionId xid;
+	const char *origin;			/* NULL: none */
+	XLogRecPtr	origin_lsn;
+} EnvelopeFacts;
+
+/*
+ * A row's change, as the relation of its topic has it.  before_is_key_only:
+ * columns outside of the replica identity are not known.  snapshot is NULL
+ * for a streamed change, else a value of source.snapshot (a constant string).
+ */
+typedef struct RowChange
+{
+	TupleTableSlot *before;		/* NULL: none */
+	TupleTableSlot *after;		/* NULL: none */
+	bool		before_is_key_only;
+	const char *snapshot;
+} RowChange;
+
+/*
+ * Lives in cxt.  settings must stay valid, and transactions, which is NULL
+ * where events do not say their place in their transaction.
+ */
+extern Envelope *envelope_create(MemoryContext cxt, const Settings *settings,
+								 const char *database_name,
+								 struct TransactionMetadata *transactions);
 
 /*
  * Start of a transaction (or of a snapshot).  Takes the wall clock for ts_ms,
@@ -53,8 +85,8 @@ extern void envelope_begin(Envelope *envelope,
  * key of the same kind.  Slots have all attributes deformed and are rows of
  * the relation whose topic it is.
  *
- * Of the event, envelope_value() needs kind and lsn (and the key, for error
- * messages).  before and after may be NULL.  before_is_key_only: columns
+ * Of the event, envelope_value() needs kind, target and lsn (and the key, for
+ * error messages).  before and after may be NULL.  before_is_key_only: columns
  * outside of the replica identity are not known.  snapshot is NULL for a
  * streamed change, else a value of source.snapshot (a constant string).
  *
@@ -72,6 +104,43 @@ extern EventBytes envelope_value(Envelope *envelope, const Event *event,
 extern bool envelope_key(Envelope *envelope, EnvelopeKey which,
 						 const RelationEntry *entry, TupleTableSlot *slot,
 						 bool is_snapshot, EventBytes *key);
+
+/*
+ * The same in parts, for other shapes of values: a started buffer is one of
+ * the two above, and is written to with avro_encode.h and these functions
+ * until it is finished.  event may be NULL.
+ */
+extern AvroBuffer *envelope_start_value(Envelope *envelope);
+extern AvroBuffer *envelope_start_key(Envelope *envelope, EnvelopeKey which);
+extern EventBytes envelope_finish(AvroBuffer *buf);
+extern void envelope_put_row(Envelope *envelope, const Event *event,
+							 const RelationEntry *entry,
+							 TupleTableSlot *slot, bool key_only,
+							 bool streamed);
+extern void envelope_put_column(Envelope *envelope, const Event *event,
+								const RelationEntry *entry,
+								const RelationColumn *column,
+								TupleTableSlot *slot, bool streamed,
+								AvroBuffer *buf);
+
+/*
+ * Refuse a row that selects a topic by a value that is not in the WAL, since
+ * an update did not change it and it is TOASTed.  Raises
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE.
+ */
+extern void envelope_require_column(const RelationColumn *column,
+									TupleTableSlot *slot, bool streamed);
+
+/* Valid until the next envelope_begin(). */
+extern const EnvelopeFacts *envelope_facts(const Envelope *envelope);
+
+/* What counts the events of a transaction; NULL: nothing does. */
+extern struct TransactionMetadata *envelope_transactions(const Envelope *envelope);
+
+/* source.sequence of a change; written to out. */
+#define ENVELOPE_SEQUENCE_LEN	64
+extern void envelope_sequence(const Envelope *envelope, XLogRecPtr lsn,
+							  char *out);
 
 /* Key and value of a logical decoding message. */
 extern void envelope_message(Envelope *envelope, Event *event,

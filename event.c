@@ -16,6 +16,8 @@ const EventKindInfo event_kinds[EVENT_KIND_COUNT] = {
 	{EVENT_TRUNCATE, "truncate", "t"},
 	{EVENT_MESSAGE, "message", "m"},
 	{EVENT_TOMBSTONE, "tombstone", NULL},
+	{EVENT_TRANSACTION, "transaction", NULL},
+	{EVENT_HEARTBEAT, "heartbeat", NULL},
 };
 
 void

@@ -37,9 +37,11 @@ typedef enum EventKind
 	EVENT_TRUNCATE,
 	EVENT_MESSAGE,				/* pg_logical_emit_message() */
 	EVENT_TOMBSTONE,			/* null value that follows a delete */
+	EVENT_TRANSACTION,			/* begin or end of one */
+	EVENT_HEARTBEAT,
 } EventKind;
 
-#define EVENT_KIND_COUNT	(EVENT_TOMBSTONE + 1)
+#define EVENT_KIND_COUNT	(EVENT_HEARTBEAT + 1)
 
 typedef struct EventKindInfo
 {
@@ -73,6 +75,8 @@ typedef struct EventSchema
 								 * RecordNameStrategy */
 	uint64		fingerprint;	/* CRC-64-AVRO of the parsing canonical form */
 	EventFormat format;			/* of the bytes that a sink gets */
+	struct JsonPlan *plan;		/* json_encode.c's, where the text's memory
+								 * is; NULL until it is needed */
 } EventSchema;
 
 /*
@@ -91,6 +95,10 @@ typedef struct EventTarget
 	Oid			relid;			/* InvalidOid for messages */
 	EventSchema key;
 	EventSchema value;
+	bool		routed;			/* a value of the row made the topic's name */
+	struct TransactionCollection *collection;	/* transaction_metadata.c's
+												 * counter, ... */
+	uint64		collection_epoch;	/* ... in that transaction */
 	void	   *sink_data;		/* belongs to the sink; NULL until it sets it */
 } EventTarget;
 
@@ -152,7 +160,10 @@ typedef struct Event
 	EventBytes	value;
 	int			nheaders;
 	EventHeader *headers;		/* added by event_add_header() */
+	bool		has_context;	/* context_headers.c's are among them */
 	int32		partition;		/* or EVENT_PARTITION_BY_KEY */
+	bool		has_timestamp;	/* the record's time is its own */
+	int64		timestamp_ms;	/* since 1970 */
 	bool		no_identity;	/* UPDATE or DELETE whose replica identity
 								 * gave no key */
 } Event;

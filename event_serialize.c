@@ -10,8 +10,9 @@
  *		one byte: number of headers; then each header's name and value
  *
  * in which each part is a 32-bit big-endian length and that many bytes; -1
- * says that there is none (a null key, a tombstone).  Schemas are JSON texts,
- * keys and values bare Avro bytes, all texts UTF-8.
+ * says that there is none (a null key, a tombstone, a header that is null).
+ * Schemas are JSON texts, keys and values bare Avro bytes, all texts UTF-8.
+ * Without a schema a key or value is what is sent.
  *
  * Text output walks the Avro bytes by the schema.  Schemas are parsed once
  * and kept; see get_schema_node().
@@ -264,11 +265,22 @@ event_serialize_decimal(StringInfo out, const uint8 *bytes, size_t len,
 }
 
 static void
+append_base64(StringInfo out, const uint8 *bytes, size_t len)
+{
+	appendStringInfoChar(out, '"');
+	enlargeStringInfo(out, pg_b64_enc_len((int) len));
+	out->len += pg_b64_encode((const void *) bytes, (int) len,
+							  out->data + out->len,
+							  pg_b64_enc_len((int) len));
+	out->data[out->len] = '\0';
+	appendStringInfoChar(out, '"');
+}
+
+static void
 append_bytes(StringInfo out, const AvroNode *node, Reader *reader)
 {
 	int64		len = read_long(reader);
 	const uint8 *bytes = read_raw(reader, len);
-	int			encoded;
 
 	if (node->decimal)
 	{
@@ -281,14 +293,7 @@ append_bytes(StringInfo out, const AvroNode *node, Reader *reader)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("value of %lld bytes is too large for text output",
 						(long long) len)));
-	appendStringInfoChar(out, '"');
-	enlargeStringInfo(out, pg_b64_enc_len((int) len));
-	encoded = pg_b64_encode((const void *) bytes, (int) len,
-							out->data + out->len,
-							pg_b64_enc_len((int) len));
-	out->len += encoded;
-	out->data[out->len] = '\0';
-	appendStringInfoChar(out, '"');
+	append_base64(out, bytes, len);
 }
 
 static void
@@ -406,15 +411,78 @@ event_serialize_datum(StringInfo out, const EventSchema *schema,
 		raise_truncated();
 }
 
+void
+event_serialize_header(Event *event, const char *name,
+					   const EventSchema *schema, const uint8 *data,
+					   size_t len)
+{
+	const AvroNode *node = get_schema_node(schema);
+	Reader		reader = {data, data + len};
+	StringInfoData text;
+
+	if (node->kind == AVRO_KIND_UNION)
+	{
+		int64		branch = read_long(&reader);
+
+		if (branch < 0 || branch >= node->nchildren)
+			raise_truncated();
+		node = node->children[branch];
+	}
+	if (node->kind == AVRO_KIND_NULL)
+	{
+		event_add_header(event, name, NULL, 0);
+		return;
+	}
+
+	initStringInfo(&text);
+	if (node->kind == AVRO_KIND_STRING)
+	{
+		int64		text_len = read_long(&reader);
+
+		appendBinaryStringInfo(&text, (const char *) read_raw(&reader, text_len),
+							   (int) text_len);
+		event_add_header(event, name, text.data, text.len);
+		return;
+	}
+	append_value(&text, node, &reader);
+	/* bytes are base64, which needs no quotes here */
+	if (text.data[0] == '"')
+		event_add_header(event, name, text.data + 1, text.len - 2);
+	else
+		event_add_header(event, name, text.data, text.len);
+}
+
 /* ---------------------------------------------------------------------
  * Events
  * --------------------------------------------------------------------- */
+
+/*
+ * Bytes that no schema describes: text if they can be, else base64.
+ */
+static void
+append_bare(StringInfo out, const EventBytes *bytes)
+{
+	if (bytes->len > MaxAllocSize / 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("value of %zu bytes is too large for text output",
+						bytes->len)));
+	if (pg_verify_mbstr(PG_UTF8, (const char *) bytes->data, (int) bytes->len,
+						true))
+		avro_schema_append_string(out, (const char *) bytes->data, bytes->len);
+	else
+		append_base64(out, bytes->data, bytes->len);
+}
 
 static void
 append_key_or_value(StringInfo out, const EventSchema *schema,
 					const EventBytes *bytes)
 {
-	if (bytes->data == NULL || schema->text == NULL)
+	if (bytes->data == NULL)
+		appendStringInfoString(out, "null");
+	else if (schema->format == EVENT_FORMAT_BARE)
+		append_bare(out, bytes);
+	else if (schema->text == NULL)
 		appendStringInfoString(out, "null");
 	else
 		event_serialize_datum(out, schema, bytes->data, bytes->len);
@@ -458,9 +526,18 @@ event_serialize_json(StringInfo out, const Event *event)
 			appendStringInfoChar(out, ',');
 		avro_schema_append_string(out, header->name, strlen(header->name));
 		appendStringInfoChar(out, ':');
-		avro_schema_append_string(out, header->value, header->value_len);
+		if (header->value == NULL)
+			appendStringInfoString(out, "null");
+		else
+			avro_schema_append_string(out, header->value, header->value_len);
 	}
-	appendStringInfoString(out, "}}");
+	appendStringInfoChar(out, '}');
+	if (event->partition != EVENT_PARTITION_BY_KEY)
+		appendStringInfo(out, ",\"partition\":%d", event->partition);
+	if (event->has_timestamp)
+		appendStringInfo(out, ",\"timestamp\":" INT64_FORMAT,
+						 event->timestamp_ms);
+	appendStringInfoChar(out, '}');
 
 	convert_to_server(out, start);
 }
@@ -479,6 +556,14 @@ append_part(StringInfo out, const void *data, size_t len)
 		appendBinaryStringInfo(out, data, (int) len);
 }
 
+static void
+append_schema(StringInfo out, const EventSchema *schema)
+{
+	bool		avro = schema->format == EVENT_FORMAT_AVRO;
+
+	append_part(out, avro ? schema->text : NULL, schema->text_len);
+}
+
 void
 event_serialize_frame(StringInfo out, const Event *event)
 {
@@ -486,9 +571,9 @@ event_serialize_frame(StringInfo out, const Event *event)
 
 	appendBinaryStringInfo(out, EVENT_FRAME_MAGIC, EVENT_FRAME_MAGIC_LEN);
 	append_part(out, target->topic, strlen(target->topic));
-	append_part(out, target->key.text, target->key.text_len);
+	append_schema(out, &target->key);
 	append_part(out, event->key.data, event->key.len);
-	append_part(out, target->value.text, target->value.text_len);
+	append_schema(out, &target->value);
 	append_part(out, event->value.data, event->value.len);
 
 	appendStringInfoChar(out, event->nheaders);

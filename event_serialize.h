@@ -36,6 +36,15 @@ extern void event_serialize_frame(StringInfo out, const Event *event);
 extern void event_serialize_datum(StringInfo out, const EventSchema *schema,
 								  const uint8 *data, size_t len);
 
+/*
+ * Add a header whose value is some Avro bytes, as Connect's
+ * SimpleHeaderConverter writes it: text as it is, bytes as base64, the rest
+ * as in JSON.  The null branch of a union is a null.  The text is palloc'd.
+ */
+extern void event_serialize_header(Event *event, const char *name,
+								   const EventSchema *schema,
+								   const uint8 *data, size_t len);
+
 /* An unscaled two's complement integer as a number in text. */
 extern void event_serialize_decimal(StringInfo out, const uint8 *bytes,
 									size_t len, int scale);

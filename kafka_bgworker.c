@@ -40,6 +40,7 @@
 #include "catalog/pg_db_role_setting.h"
 #include "compat.h"
 #include "delivery.h"
+#include "heartbeat.h"
 #include "kafka_bgworker.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -99,6 +100,7 @@ typedef struct Worker
 	char	   *database_name;
 	char		slot_name[NAMEDATALEN];
 	Delivery   *delivery;		/* NULL until connected */
+	Heartbeat  *heartbeat;		/* NULL: none */
 
 	/* decoding; NULL before that */
 	LogicalDecodingContext *ctx;
@@ -399,6 +401,7 @@ restart(const char *why)
 			(errhidecontext(true),
 			 errmsg("stream \"%s\" starts anew: %s", worker.stream->name,
 					why)));
+	worker.heartbeat = NULL;	/* nothing new from here on */
 	while (!delivery_idle(worker.delivery) &&
 		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(),
 									   RESTART_DRAIN_MS))
@@ -771,7 +774,7 @@ start_new_stream(const SlotFacts *facts, bool interrupted, bool forgive)
 			 psprintf("the stream is new, but topic \"%s\" has records",
 					  nonempty),
 			 "Something else has written to the topic, or the stream's slot was lost.",
-			 "Set wal2kafka.adopt_topics to on to write to the topics all the same, or choose another wal2kafka.topic_prefix.");
+			 "To go on where Debezium stopped, call wal2kafka.adopt_slot(). Otherwise set wal2kafka.adopt_topics to on to write to the topics all the same, or choose another wal2kafka.topic_prefix.");
 
 	if (interrupted)
 	{
@@ -858,6 +861,9 @@ sleep_time(XLogRecPtr flushed)
 		timeout = Min(timeout, 10);
 	if (!delivery_idle(worker.delivery))
 		timeout = Min(timeout, 1000);
+	if (worker.heartbeat != NULL)
+		timeout = Min(timeout,
+					  Max(heartbeat_due_in(worker.heartbeat, now), 1));
 #if COMPAT_HAS_WAL_FLUSH_CV
 	/* flushes wake those on WalSndCtl only if there may be walsenders */
 	if (max_wal_senders == 0)
@@ -914,6 +920,11 @@ service(void *arg)
 		SpinLockRelease(&stream->mutex);
 		delivery_publish(worker.delivery);
 	}
+
+	/* one that is late because nothing can be sent would only queue up */
+	if (worker.heartbeat != NULL && delivery_can_emit(worker.delivery) &&
+		stream->waiting_for == STREAM_WAIT_NOTHING)
+		heartbeat_send(worker.heartbeat, now);
 
 	/*
 	 * What waits for Kafka or the registry must not keep new settings from
@@ -1020,6 +1031,9 @@ stream_changes(void)
 							  ALLOCSET_DEFAULT_SIZES);
 
 	start_decoding();
+	delivery_set_position(worker.delivery, worker.confirmed);
+	worker.heartbeat = heartbeat_create(worker.settings,
+										worker.database_name);
 	MemoryContextSwitchTo(loop_context);
 	for (;;)
 	{

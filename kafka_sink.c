@@ -175,6 +175,8 @@ typedef struct KafkaError
 #define HINT_ACL "The user that wal2kafka.kafka_options_file names needs DESCRIBE and WRITE on the topics, CREATE to make them, and IDEMPOTENT_WRITE on older clusters."
 #define HINT_TOPIC "Topics are made when a stream starts; one that was deleted since comes back when the stream starts again."
 
+#define HINT_PARTITION "The topic has fewer partitions than wal2kafka.partition_topic_num or a column says: add some to it."
+
 static const KafkaError kafka_errors[] = {
 	{RD_KAFKA_RESP_ERR__TRANSPORT, true, ERRCODE_CONNECTION_FAILURE},
 	{RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, true, ERRCODE_CONNECTION_FAILURE},
@@ -200,7 +202,7 @@ static const KafkaError kafka_errors[] = {
 	{RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, false, ERRCODE_INSUFFICIENT_PRIVILEGE, HINT_ACL},
 	{RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, false, ERRCODE_UNDEFINED_OBJECT, HINT_TOPIC},
 	{RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, false, ERRCODE_UNDEFINED_OBJECT, HINT_TOPIC},
-	{RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, false, ERRCODE_UNDEFINED_OBJECT, HINT_TOPIC},
+	{RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, false, ERRCODE_UNDEFINED_OBJECT, HINT_PARTITION},
 	{RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, false, ERRCODE_INVALID_NAME},
 	{RD_KAFKA_RESP_ERR_POLICY_VIOLATION, false, ERRCODE_INSUFFICIENT_PRIVILEGE},
 	{RD_KAFKA_RESP_ERR_INVALID_PARTITIONS, false, ERRCODE_INVALID_PARAMETER_VALUE,

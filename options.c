@@ -32,15 +32,29 @@ is_blank(char c)
 		c == '\v';
 }
 
-/* Property names are the same few characters everywhere. */
+/* In column_transforms, what follows in a name is a salt. */
+#define SALT_PART		".with.salt."
+
+/*
+ * Property names are the same few characters everywhere, a salt is of any but
+ * blanks.
+ */
 static bool
 is_name(const char *start, const char *end)
 {
+	bool		is_salt = false;
+
 	if (start == end)
 		return false;
 	for (const char *p = start; p < end; p++)
 	{
-		if (!(*p >= 'a' && *p <= 'z') && !(*p >= 'A' && *p <= 'Z') &&
+		if (*p == '.' && end - p > strlen(SALT_PART) &&
+			strncmp(p, SALT_PART, strlen(SALT_PART)) == 0)
+			is_salt = true;
+		if (is_blank(*p))
+			return false;
+		if (!is_salt &&
+			!(*p >= 'a' && *p <= 'z') && !(*p >= 'A' && *p <= 'Z') &&
 			!(*p >= '0' && *p <= '9') &&
 			*p != '.' && *p != '_' && *p != '-')
 			return false;

@@ -414,6 +414,8 @@ filter_of(PublicationRules *rules, EventKind kind)
 		case EVENT_TRUNCATE:
 		case EVENT_MESSAGE:
 		case EVENT_TOMBSTONE:
+		case EVENT_TRANSACTION:
+		case EVENT_HEARTBEAT:
 			break;
 	}
 	return NULL;

@@ -6,10 +6,10 @@
 
 #include "access/relation.h"
 #include "access/xact.h"
-#include "avro_schema.h"
 #include "publication.h"
 #include "relation_map.h"
 #include "selection.h"
+#include "topic_name.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/varlena.h"
@@ -27,7 +27,7 @@ selection_schemas_topic(const Settings *settings, const char *database_name)
 	char	   *name = psprintf("%s.schemas",
 								selection_topic_prefix(settings, database_name));
 
-	return avro_schema_topic_name(relation_map_utf8(name));
+	return topic_name_sanitise(relation_map_utf8(name), TOPIC_NAMING_SCHEMA);
 }
 
 static List *
@@ -74,6 +74,36 @@ unique_topics(List *topics, MemoryContext cxt)
 	return result;
 }
 
+/*
+ * Warn of expressions that match nothing, which are often misspelt, and of
+ * lists that leave nothing.  It is no error: what they mean may come later.
+ */
+static void
+warn_unmatched(const RelationMap *map, int ntables)
+{
+	TableFilterCursor cursor = {0};
+	bool		any = false;
+
+	while (relation_map_unmatched(map, &cursor))
+	{
+		any = true;
+		ereport(WARNING,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 cursor.of_columns ?
+				 errmsg("\"%s\" of \"%s\" matches no column of the tables that are selected",
+						cursor.text, cursor.setting) :
+				 errmsg("\"%s\" of \"%s\" matches no table that is selected",
+						cursor.text, cursor.setting),
+				 errhint("Expressions match whole names, such as \"%s\". It does not matter if the table is yet to be made.",
+						 cursor.of_columns ? "schema.table.column" :
+						 "schema.table")));
+	}
+	if (any && ntables == 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("no table passes the lists of tables and schemas: nothing is sent until there is one")));
+}
+
 List *
 selection_topics(const Settings *settings, const char *database_name,
 				 int *ntables)
@@ -81,6 +111,7 @@ selection_topics(const Settings *settings, const char *database_name,
 	MemoryContext result_cxt = CurrentMemoryContext;
 	MemoryContext map_cxt;
 	RelationMap *map;
+	List	   *selected;
 	List	   *topics = NIL;
 	List	   *result;
 	ListCell   *cell;
@@ -93,7 +124,10 @@ selection_topics(const Settings *settings, const char *database_name,
 									ALLOCSET_DEFAULT_SIZES);
 	publication_check_exist(publication_names(settings));
 	map = relation_map_create(map_cxt, settings, database_name);
-	foreach(cell, relation_map_selected(map))
+	relation_map_watch_filters(map);
+	selected = relation_map_selected(map);
+	relation_map_check_transforms(map);
+	foreach(cell, selected)
 	{
 		Relation	relation = try_relation_open(lfirst_oid(cell),
 												 AccessShareLock);
@@ -106,10 +140,13 @@ selection_topics(const Settings *settings, const char *database_name,
 		if (entry->selected)
 		{
 			(*ntables)++;
-			topics = lappend(topics, pstrdup(entry->target.topic));
+			/* an outbox table's topics are made as its rows name them */
+			if (entry->shape != SHAPE_OUTBOX)
+				topics = lappend(topics, pstrdup(entry->target.topic));
 		}
 		relation_close(relation, AccessShareLock);
 	}
+	warn_unmatched(map, *ntables);
 	MemoryContextDelete(map_cxt);
 	result = unique_topics(topics, result_cxt);
 	PopActiveSnapshot();

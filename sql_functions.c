@@ -47,6 +47,19 @@ enum
 PGDLLEXPORT void _PG_init(void);
 PGDLLEXPORT const char *wal2kafka_stream_version(void);
 
+/* Columns of examine()'s result. */
+enum
+{
+	EXAMINE_RELATION,
+	EXAMINE_HAS_KEY,
+	EXAMINE_HAS_IDENTITY,
+	EXAMINE_SETTING,
+	EXAMINE_EXPRESSION,
+	EXAMINE_OF_COLUMNS,
+	EXAMINE_COLUMNS
+};
+
+PG_FUNCTION_INFO_V1(wal2kafka_stream_examine);
 PG_FUNCTION_INFO_V1(wal2kafka_stream_schema_for);
 
 static void apply_settings(ArrayType *names, ArrayType *values);
@@ -127,6 +140,86 @@ wal2kafka_stream_schema_for(PG_FUNCTION_ARGS)
 	AtEOXact_GUC(true, nest_level);
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}
+
+/*
+ * The tables that a stream would select now, one a row.
+ */
+static void
+put_selected(ReturnSetInfo *result, RelationMap *map)
+{
+	ListCell   *cell;
+
+	foreach(cell, relation_map_selected(map))
+	{
+		Relation	relation = try_relation_open(lfirst_oid(cell),
+												 AccessShareLock);
+		Datum		values[EXAMINE_COLUMNS] = {0};
+		bool		nulls[EXAMINE_COLUMNS];
+		RelationEntry *entry;
+
+		if (relation == NULL)
+			continue;
+		entry = relation_map_get(map, relation);
+		memset(nulls, true, sizeof(nulls));
+		memset(nulls, false, sizeof(bool) * (EXAMINE_HAS_IDENTITY + 1));
+		values[EXAMINE_RELATION] = ObjectIdGetDatum(entry->relid);
+		values[EXAMINE_HAS_KEY] = BoolGetDatum(entry->nkeys > 0);
+		values[EXAMINE_HAS_IDENTITY] = BoolGetDatum(entry->has_identity);
+		tuplestore_putvalues(result->setResult, result->setDesc, values,
+							 nulls);
+		relation_close(relation, AccessShareLock);
+	}
+}
+
+/*
+ * examine(names text[], values text[]): what a stream with these settings
+ * would select in this database, and the regular expressions in them that
+ * match nothing.  Raises what would stop the stream at its start.
+ */
+Datum
+wal2kafka_stream_examine(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	int			nest_level = NewGUCNestLevel();
+	TableFilterCursor cursor = {0};
+	MemoryContext cxt;
+	Settings   *settings;
+	RelationMap *map;
+
+	InitMaterializedSRF(fcinfo, 0);
+	apply_settings(PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1));
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "wal2kafka examine",
+								ALLOCSET_DEFAULT_SIZES);
+	settings = settings_copy(cxt);
+	if (settings->format == RECORD_FORMAT_JSON &&
+		settings->key_format != RECORD_FORMAT_AVRO)
+	{
+		/* where nothing is Avro, no name is wrong, and none collide */
+		settings->schema_name_adjustment_mode = NAME_ADJUST_AVRO_UNICODE;
+		settings->field_name_adjustment_mode = NAME_ADJUST_AVRO_UNICODE;
+	}
+	map = relation_map_create(cxt, settings,
+							  get_database_name(MyDatabaseId));
+	relation_map_watch_filters(map);
+	put_selected(result, map);
+	while (relation_map_unmatched(map, &cursor))
+	{
+		Datum		values[EXAMINE_COLUMNS] = {0};
+		bool		nulls[EXAMINE_COLUMNS] = {true, true, true};
+
+		values[EXAMINE_SETTING] = CStringGetTextDatum(cursor.setting);
+		values[EXAMINE_EXPRESSION] =
+			CStringGetTextDatum(pg_any_to_server(cursor.text,
+												 strlen(cursor.text),
+												 PG_UTF8));
+		values[EXAMINE_OF_COLUMNS] = BoolGetDatum(cursor.of_columns);
+		tuplestore_putvalues(result->setResult, result->setDesc, values,
+							 nulls);
+	}
+	MemoryContextDelete(cxt);
+	AtEOXact_GUC(true, nest_level);
+	return (Datum) 0;
 }
 
 /*

@@ -113,6 +113,23 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'wal2kafka_schema_for'
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
+/*
+ * What a stream with these settings would select: a row a table; then a row
+ * for each regular expression that matches nothing.
+ */
+CREATE FUNCTION wal2kafka._examine(
+	names text[],
+	"values" text[],
+	OUT relation oid,
+	OUT has_key boolean,
+	OUT has_identity boolean,
+	OUT setting text,
+	OUT expression text,
+	OUT of_columns boolean)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'wal2kafka_examine'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+
 CREATE FUNCTION wal2kafka.decode(event bytea)
 RETURNS json
 AS 'MODULE_PATHNAME', 'wal2kafka_decode'
@@ -120,6 +137,12 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wal2kafka.decode(bytea) IS
 'a binary event of the output plugin (option format=avro) as JSON';
+
+/* A slot of ours, just copied from another reader's, is a stream's. */
+CREATE FUNCTION wal2kafka._own_slot(name)
+RETURNS void
+AS 'MODULE_PATHNAME', 'wal2kafka_own_slot'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
 ------------------------------------------------------------------------------
 -- Streams and their settings
@@ -544,6 +567,200 @@ $$;
 COMMENT ON FUNCTION wal2kafka.drop_stream(text) IS
 'drop the slot of a stream that left wal2kafka.streams';
 
+/*
+ * What a stream will not see of a slot that it takes over, and what the copy
+ * does not keep: warnings only.  A publication that was made or altered after
+ * the slot's oldest catalog row may not be there yet at the slot's place.
+ */
+CREATE FUNCTION wal2kafka._warn_adopted(source text, publications text)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r record;
+	p record;
+BEGIN
+	SELECT s.catalog_xmin, to_jsonb(s) ->> 'failover' AS failover INTO r
+	FROM pg_replication_slots AS s WHERE s.slot_name::text = source;
+	IF r.failover::boolean THEN
+		RAISE WARNING 'slot "%" is synchronized to standbys, the copy is not',
+			source;
+	END IF;
+	FOR p IN
+		SELECT i.name, c.oid IS NOT NULL AS there
+		FROM wal2kafka._identifiers(publications) AS i (name)
+			LEFT JOIN pg_publication AS c ON c.pubname = i.name
+		WHERE c.oid IS NULL OR age(c.xmin) <= age(r.catalog_xmin)
+	LOOP
+		IF p.there THEN
+			RAISE WARNING USING
+				MESSAGE = format('publication "%s" may be newer than the position of slot "%s"',
+								 p.name, source),
+				DETAIL = 'Changes from before the publication are not sent.',
+				HINT = 'Name the connector''s own publication, or take over when the connector has confirmed what came after the publication was made.';
+		ELSE
+			RAISE WARNING 'publication "%" does not exist', p.name;
+		END IF;
+	END LOOP;
+END
+$$;
+
+/* An error unless it is a slot of Debezium's here that nobody uses. */
+CREATE FUNCTION wal2kafka._check_adoptable(debezium_slot name)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	source record;
+BEGIN
+	SELECT r.* INTO source
+	FROM pg_replication_slots AS r WHERE r.slot_name = debezium_slot;
+	IF NOT FOUND THEN
+		RAISE undefined_object USING
+			MESSAGE = format('there is no slot "%s"', debezium_slot),
+			HINT = 'It is the connector''s slot.name.';
+	ELSIF source.slot_type <> 'logical' THEN
+		RAISE wrong_object_type USING
+			MESSAGE = format('slot "%s" is a physical slot', debezium_slot);
+	ELSIF source.plugin = 'wal2kafka' THEN
+		RAISE wrong_object_type USING
+			MESSAGE = format('slot "%s" is one of wal2kafka', debezium_slot),
+			HINT = 'A stream goes on from it with wal2kafka.slot_name.';
+	ELSIF source.plugin NOT IN ('pgoutput', 'decoderbufs') THEN
+		RAISE wrong_object_type USING
+			MESSAGE = format('slot "%s" uses output plugin %s', debezium_slot,
+							 source.plugin),
+			DETAIL = 'Debezium''s slots use pgoutput or decoderbufs.';
+	ELSIF source.database <> current_database() THEN
+		RAISE wrong_object_type USING
+			MESSAGE = format('slot "%s" is of database "%s"', debezium_slot,
+							 source.database);
+	ELSIF source.active THEN
+		RAISE object_in_use USING
+			MESSAGE = format('slot "%s" is in use by process %s',
+							 debezium_slot, source.active_pid),
+			HINT = 'Stop the connector first: PUT /connectors/NAME/stop.';
+	ELSIF source.wal_status = 'lost' OR source.restart_lsn IS NULL THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('slot "%s" was invalidated: the WAL that it needs is gone',
+							 debezium_slot),
+			HINT = 'The stream has to begin with a snapshot: set wal2kafka.adopt_topics = on.';
+	ELSIF source.confirmed_flush_lsn IS NULL THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('slot "%s" is not complete', debezium_slot);
+	END IF;
+END
+$$;
+
+/*
+ * Copy a slot to one of ours at its position, which is returned.  Where the
+ * server has a list of trusted output plugins, the word of who may change it
+ * is enough, as it is for a worker.
+ */
+CREATE FUNCTION wal2kafka._copy_slot(source name, target name)
+RETURNS pg_lsn
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	libraries constant text :=
+		current_setting('output_plugin_libraries', true);
+	trust constant boolean := libraries IS NOT NULL
+		AND has_parameter_privilege('output_plugin_libraries', 'SET');
+	result pg_lsn;
+BEGIN
+	IF trust THEN
+		PERFORM set_config('output_plugin_libraries',
+						   concat_ws(', ', nullif(libraries, ''),
+									 'wal2kafka'), true);
+	END IF;
+	SELECT c.lsn INTO result
+	FROM pg_copy_logical_replication_slot(source, target, false,
+										  'wal2kafka') AS c;
+	IF trust THEN
+		PERFORM set_config('output_plugin_libraries', libraries, true);
+	END IF;
+	PERFORM wal2kafka._own_slot(target);
+	RETURN result;
+END
+$$;
+
+/*
+ * The copy is not transactional, as no slot is; and it must come before
+ * anything that is written in this transaction, or the server refuses it.
+ * No exception block either: an error with a slot held must end the command.
+ */
+CREATE FUNCTION wal2kafka.adopt_slot(debezium_slot name,
+	stream text DEFAULT NULL,
+	OUT slot_name name, OUT lsn pg_lsn)
+RETURNS record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s record;
+	state text;
+BEGIN
+	IF stream IS NULL THEN
+		SELECT min(c.stream) INTO stream FROM wal2kafka._streams() AS c
+		WHERE c.database = current_database() AND c.state <> 'stopped'
+		HAVING count(*) = 1;
+		IF stream IS NULL THEN
+			RAISE invalid_parameter_value USING
+				MESSAGE = 'the stream must be named',
+				DETAIL = format('Database "%s" has no stream, or more than one.',
+								current_database()),
+				HINT = 'Name it as in wal2kafka.streams: adopt_slot(''debezium'', ''database/role'').';
+		END IF;
+	END IF;
+	s := wal2kafka._stream_parts(stream);
+	IF s.database <> current_database() THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('stream "%s" is of another database', s.stream),
+			HINT = format('Connect to database "%s".', s.database);
+	END IF;
+
+	/* A stream that runs without a slot is about to make one. */
+	SELECT c.state INTO state FROM wal2kafka._streams() AS c
+	WHERE c.stream = s.stream AND c.state <> 'stopped';
+	IF state NOT IN ('paused', 'held') THEN
+		RAISE object_in_use USING
+			MESSAGE = format('stream "%s" is %s', s.stream, state),
+			HINT = 'Call wal2kafka.pause() first.';
+	END IF;
+	slot_name := coalesce(nullif(wal2kafka._setting(s.database, s.role,
+													'wal2kafka.slot_name'), ''),
+						  s.slot_name);
+	IF EXISTS (SELECT FROM pg_replication_slots AS r
+			   WHERE r.slot_name = adopt_slot.slot_name) THEN
+		RAISE duplicate_object USING
+			MESSAGE = format('stream "%s" has a slot already: "%s"', s.stream,
+							 slot_name),
+			HINT = 'If nothing of it is needed, drop it with pg_drop_replication_slot() while the stream is paused.';
+	END IF;
+
+	PERFORM wal2kafka._check_adoptable(debezium_slot);
+	lsn := wal2kafka._copy_slot(debezium_slot, slot_name);
+	PERFORM wal2kafka._warn_adopted(
+		debezium_slot,
+		wal2kafka._setting(s.database, s.role, 'wal2kafka.publication_name'));
+	RAISE NOTICE USING
+		MESSAGE = format('stream "%s" goes on at %s with slot "%s"',
+						 s.stream, lsn, slot_name),
+		HINT = format('Slot "%s" is still there and retains WAL: drop it when the connector will not come back to it.',
+					  debezium_slot);
+	IF state = 'held' THEN
+		PERFORM wal2kafka.restart(s.stream);
+	END IF;
+	PERFORM wal2kafka._wake();
+END
+$$;
+
+COMMENT ON FUNCTION wal2kafka.adopt_slot(name, text) IS
+'take over from a Debezium connector, at the position of its slot';
+
 ------------------------------------------------------------------------------
 -- Looking at events and schemas
 ------------------------------------------------------------------------------
@@ -864,9 +1081,10 @@ $$;
 
 /*
  * What is known of their keys.  A table is keyed by its primary key, or by a
- * unique index under which no two rows can ever be equal.
+ * unique index under which no two rows can ever be equal.  examined, if not
+ * null, has what lists of regular expressions let pass, and what they key.
  */
-CREATE FUNCTION wal2kafka._table_facts(publications text,
+CREATE FUNCTION wal2kafka._table_facts(publications text, examined jsonb,
 	OUT relid oid, OUT name text, OUT unlogged boolean, OUT identity "char",
 	OUT identified boolean, OUT keyed boolean)
 RETURNS SETOF record
@@ -885,7 +1103,8 @@ AS $$
 						 WHERE i.indrelid = c.oid AND i.indisprimary
 							 AND i.indimmediate)
 		END,
-		EXISTS (SELECT FROM pg_index AS i
+		coalesce((examined #>> ARRAY[c.oid::text, 'key'])::boolean, EXISTS (
+				SELECT FROM pg_index AS i
 				WHERE i.indrelid = c.oid AND (i.indisprimary
 					OR i.indisunique AND i.indisvalid AND i.indimmediate
 					AND i.indpred IS NULL AND i.indexprs IS NULL
@@ -893,20 +1112,23 @@ AS $$
 						SELECT bool_and(a.attnotnull)
 						FROM generate_series(0, i.indnkeyatts - 1) AS k
 							JOIN pg_attribute AS a ON a.attrelid = c.oid
-							AND a.attnum = i.indkey[k]))))
+							AND a.attnum = i.indkey[k])))))
 	FROM wal2kafka._selected(publications) AS t (oid)
 		JOIN pg_class AS c ON c.oid = t.oid
 		JOIN pg_namespace AS s ON s.oid = c.relnamespace
+	WHERE examined IS NULL OR examined ? c.oid::text
+		OR c.relpersistence = 'u'
 $$;
 
 /* Tables: identity, key, types, and what the snapshot needs. */
-CREATE FUNCTION wal2kafka._check_tables(publications text, settings jsonb)
+CREATE FUNCTION wal2kafka._check_tables(publications text, settings jsonb,
+	examined jsonb)
 RETURNS SETOF wal2kafka._finding
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH tables AS MATERIALIZED (
-		SELECT * FROM wal2kafka._table_facts(publications)
+		SELECT * FROM wal2kafka._table_facts(publications, examined)
 	)
 	SELECT 'warning', t.name, 'the table is unlogged: its changes are not in the WAL',
 		format('ALTER TABLE %s SET LOGGED;', t.name)
@@ -929,6 +1151,13 @@ AS $$
 	SELECT 'warning', t.name, 'no primary key, and no unique index that could take its place: records have a null key, so the changes of a row are spread over the partitions and the topic cannot be compacted',
 		'Add a primary key.'
 	FROM tables AS t WHERE NOT t.keyed AND NOT t.unlogged
+	UNION ALL
+	SELECT 'warning', t.name, 'the replica identity does not have all columns of the key: a DELETE has a null key, and an UPDATE that changes the key leaves the old one behind',
+		format('ALTER TABLE %s REPLICA IDENTITY FULL; or key the table by columns of its replica identity.',
+			   t.name)
+	FROM tables AS t
+	WHERE t.identified AND t.keyed
+		AND NOT (examined #>> ARRAY[t.relid::text, 'identity'])::boolean
 	UNION ALL
 	SELECT 'info', t.name, 'the replica identity is not FULL: "before" of an UPDATE is null, which Flink''s debezium formats refuse',
 		format('For such consumers: ALTER TABLE %s REPLICA IDENTITY FULL;',
@@ -954,7 +1183,8 @@ AS $$
 $$;
 
 /* What the role must be able to read, if the tables' rows are to be sent. */
-CREATE FUNCTION wal2kafka._check_snapshot(role text, publications text)
+CREATE FUNCTION wal2kafka._check_snapshot(role text, publications text,
+	examined jsonb)
 RETURNS SETOF wal2kafka._finding
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -962,7 +1192,7 @@ AS $$
 	WITH tables AS MATERIALIZED (
 		SELECT t.name, c.oid, c.relnamespace, c.relrowsecurity, r.oid AS role,
 			r.rolbypassrls OR r.rolsuper AS bypass, c.relowner
-		FROM wal2kafka._table_facts(publications) AS t
+		FROM wal2kafka._table_facts(publications, examined) AS t
 			JOIN pg_class AS c ON c.oid = t.relid,
 			pg_roles AS r
 		WHERE r.rolname = $1 AND NOT t.unlogged
@@ -1011,6 +1241,49 @@ EXCEPTION
 END
 $$;
 
+/*
+ * What the stream would find at its start: findings, and what passes its
+ * lists, by relation (null where that cannot be said).
+ */
+CREATE FUNCTION wal2kafka._check_lists(database text, role text,
+	settings jsonb, OUT findings wal2kafka._finding[], OUT examined jsonb)
+RETURNS record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	stored record := wal2kafka._stored_settings(database, role);
+	message text;
+	hint text;
+BEGIN
+	IF EXISTS (
+		SELECT FROM wal2kafka._identifiers(settings ->> 'wal2kafka.publication_name') AS p (name)
+		WHERE NOT EXISTS (SELECT FROM pg_publication AS c
+						  WHERE c.pubname::text = p.name)) THEN
+		RETURN;
+	END IF;
+	SELECT coalesce(jsonb_object_agg(e.relation, jsonb_build_object(
+				'key', e.has_key, 'identity', e.has_identity))
+			FILTER (WHERE e.relation IS NOT NULL), '{}'),
+		array_agg(('warning', e.setting,
+				format('"%s" matches no %s that is selected', e.expression,
+					   CASE WHEN e.of_columns THEN 'column' ELSE 'table' END),
+				format('Expressions match whole names, such as %s, without regard to case.',
+					   CASE WHEN e.of_columns THEN 'schema.table.column'
+					   ELSE 'schema.table' END))::wal2kafka._finding)
+			FILTER (WHERE e.setting IS NOT NULL)
+	INTO examined, findings
+	FROM wal2kafka._examine(stored.names, stored.values) AS e;
+EXCEPTION
+	WHEN insufficient_privilege OR object_not_in_prerequisite_state THEN
+		NULL;
+	WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS message = MESSAGE_TEXT,
+			hint = PG_EXCEPTION_HINT;
+		findings := ARRAY[('error', 'tables', message, hint)::wal2kafka._finding];
+END
+$$;
+
 CREATE FUNCTION wal2kafka.check(stream text,
 	OUT severity text, OUT object text, OUT problem text, OUT remedy text)
 RETURNS SETOF record
@@ -1022,6 +1295,7 @@ DECLARE
 	settings jsonb;
 	publications text;
 	slot text;
+	lists record;
 BEGIN
 	IF s.database <> current_database() THEN
 		RAISE invalid_parameter_value USING
@@ -1034,8 +1308,12 @@ BEGIN
 	slot := coalesce(nullif(settings ->> 'wal2kafka.slot_name', ''),
 					 s.slot_name);
 
+	lists := wal2kafka._check_lists(s.database, s.role, settings);
+
 	RETURN QUERY
 	SELECT f.* FROM (
+		SELECT * FROM unnest(lists.findings)
+		UNION ALL
 		SELECT * FROM wal2kafka._check_state(s.stream)
 		UNION ALL
 		SELECT * FROM wal2kafka._check_server(slot)
@@ -1046,9 +1324,11 @@ BEGIN
 		UNION ALL
 		SELECT * FROM wal2kafka._check_settings(settings)
 		UNION ALL
-		SELECT * FROM wal2kafka._check_tables(publications, settings)
+		SELECT * FROM wal2kafka._check_tables(publications, settings,
+			lists.examined)
 		UNION ALL
-		SELECT * FROM wal2kafka._check_snapshot(s.role, publications)
+		SELECT * FROM wal2kafka._check_snapshot(s.role, publications,
+			lists.examined)
 		WHERE settings ->> 'wal2kafka.snapshot_mode' = 'initial'
 			AND NOT EXISTS (SELECT FROM pg_replication_slots AS r
 							WHERE r.slot_name::text = slot)
@@ -1075,12 +1355,14 @@ REVOKE ALL ON FUNCTION
 	wal2kafka._streams(),
 	wal2kafka._tables(),
 	wal2kafka._schema_for(regclass, text[], text[]),
+	wal2kafka._examine(text[], text[]),
 	wal2kafka.health(integer),
 	wal2kafka.check(text),
 	wal2kafka.pause(text, interval),
 	wal2kafka.resume(text),
 	wal2kafka.restart(text),
 	wal2kafka.drop_stream(text),
+	wal2kafka.adopt_slot(name, text),
 	wal2kafka.peek(text, integer),
 	wal2kafka.schema_for(regclass, text),
 	wal2kafka.decode(bytea)

@@ -7,6 +7,7 @@
 #
 #	testbed.sh packages				install what is missing (as root)
 #	testbed.sh fetch				Kafka and the schema registry, into the cache
+#	testbed.sh fetch_debezium		Debezium on Kafka Connect, into the cache
 #	testbed.sh server DIR			a private copy of the installed PostgreSQL
 #	testbed.sh make_chroot SUITE		a chroot with that suite's PostgreSQL (root)
 #	testbed.sh kafka_start DIR PORT [CONTROLLER_PORT]
@@ -247,6 +248,34 @@ fetch_registry()
 	mv "$target.part" "$target"
 }
 
+# version of a part of bench/connect/pom.xml
+connect_version() { sed -n "s/.*<$1.version>\(.*\)<.*/\1/p" "$testbed_folder/../../bench/connect/pom.xml"; }
+debezium_folder() { echo "$WAL2KAFKA_CACHE/debezium-$(connect_version debezium)"; }
+
+# The connector, the converter and Connect itself, a folder each; one that is
+# there is complete.  Connect brings some jars that a plugin must not have too.
+fetch_debezium()
+{
+	local top part target
+	top=$(debezium_folder)
+	for part in runtime debezium converter; do
+		target="$top/$part"
+		[ ! -d "$target" ] || continue
+		need_java
+		rm -rf "$target.part"
+		mkdir -p "$top"
+		maven "$part of Debezium $(connect_version debezium)" \
+			-f "$testbed_folder/../../bench/connect/pom.xml" "-P$part" \
+			dependency:copy-dependencies -DincludeScope=runtime \
+			"-DoutputDirectory=$target.part"
+		[ "$part" = runtime ] ||
+			rm -f "$target.part"/{connect-json,kafka-clients,connect-api,slf4j-api}-*.jar
+		chmod -R a+rX "$target.part"
+		mv "$target.part" "$target"
+	done
+	chmod a+rx "$top"
+}
+
 fetch()
 {
 	fetch_kafka
@@ -446,12 +475,12 @@ registry_kill() { stop_pid "$1/registry.pid" KILL; }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
 	case $1 in
-		packages | fetch | server | make_chroot | kafka_start | kafka_stop | kafka_kill | \
+		packages | fetch | fetch_debezium | debezium_folder | server | make_chroot | kafka_start | kafka_stop | kafka_kill | \
 			registry_start | registry_stop | registry_kill | pg_major | pg_config_path)
 			"$@"
 			;;
 		*)
-			sed -n 's/^# \{0,1\}//; 3,24p' "$0"
+			sed -n 's/^# \{0,1\}//; 3,25p' "$0"
 			exit 2
 			;;
 	esac
