@@ -383,6 +383,26 @@ append_parameters(StringInfo out, const TypeEncoder *encoder,
 	appendStringInfoChar(out, '}');
 }
 
+/*
+ * The list of names that were written out also has, with this in front, those
+ * of the records that were the type of a field.
+ */
+#define SEEN_IN_FIELD	"="
+
+static bool
+seen_in_field(const RecordSchema *record, List **named)
+{
+	char	   *mark = psprintf(SEEN_IN_FIELD "%s.%s", record->namespace,
+								record->name);
+	ListCell   *lc;
+
+	foreach(lc, *named)
+		if (strcmp(lfirst(lc), mark) == 0)
+			return true;
+	*named = lappend(*named, mark);
+	return false;
+}
+
 static void
 append_record_schema(StringInfo out, const RecordSchema *record,
 					 const TypeEncoder *encoder,
@@ -410,6 +430,7 @@ append_record_schema(StringInfo out, const RecordSchema *record,
 	appendStringInfo(out, ",\"fields\":[%s", record->fields);
 	if (record->nested)
 	{
+		(void) seen_in_field(record->nested, named);
 		append_record_schema(out, record->nested, NULL, NULL,
 							 record->namespace, named);
 		appendStringInfoString(out, record->more_fields);
@@ -2100,6 +2121,23 @@ type_map_append_schema(StringInfo out, const TypeEncoder *encoder,
 	else if (mapping->logical_type)
 		appendStringInfo(out, ",\"logicalType\":\"%s\"", mapping->logical_type);
 	appendStringInfoChar(out, '}');
+}
+
+/*
+ * A record's parameters are in the record where it is written out, those of
+ * later columns in their fields.  (Those of a column whose record was written
+ * out for an array are lost.)
+ */
+void
+type_map_append_field_parameters(StringInfo out, const TypeEncoder *encoder,
+								 const TypeAnnotations *annotations,
+								 List **named)
+{
+	const RecordSchema *record = encoder->mapping->shape->record;
+
+	if (record != NULL && encoder->mapping->shape->append == append_record &&
+		seen_in_field(record, named))
+		append_parameters(out, encoder, annotations);
 }
 
 /* ---------------------------------------------------------------------

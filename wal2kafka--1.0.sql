@@ -1352,6 +1352,7 @@ GRANT USAGE ON SCHEMA wal2kafka TO PUBLIC;
  * their caller could not do without them.
  */
 REVOKE ALL ON FUNCTION
+	wal2kafka._own_slot(name),
 	wal2kafka._streams(),
 	wal2kafka._tables(),
 	wal2kafka._schema_for(regclass, text[], text[]),
