@@ -61,6 +61,8 @@ class Writer:
         return sign + (text[:-after] + "." + text[-after:] if after else text)
 
     def day(self):
+        if self.random.random() < 0.1:
+            return "1582-10-10"     # a day that the Julian calendar lacks
         return "%04d-%02d-%02d" % (self.random.choice([1, 1582, 1900, 1969, 1970, 2024, 2025, 9999]),
                                    self.random.randint(1, 12), self.random.randint(1, 28))
 

@@ -159,8 +159,9 @@ public class ReadTopics {
 			boolean variable = field.dataType() instanceof StructType
 					&& Arrays.equals(((StructType) field.dataType()).fieldNames(), new String[] {"scale", "value"});
 			Column column = col("`" + field.name() + "`");
-			// toJSON would cut microseconds off
-			boolean moment = field.dataType().typeName().startsWith("timestamp");
+			// toJSON would cut microseconds off, and write 1582-10-10 as 1582-10-15
+			boolean moment = field.dataType().typeName().startsWith("timestamp")
+					|| field.dataType().equals(DataTypes.DateType);
 			columns.add(variable ? variableScale.apply(column).as(field.name())
 					: moment ? column.cast("string") : column);
 		}
