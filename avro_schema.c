@@ -262,6 +262,8 @@ avro_schema_append_fields(StringInfo out, const char *namespace,
 			default_json = "null";
 		if (default_json)
 			appendStringInfo(out, ",\"default\":%s", default_json);
+		type_map_append_field_parameters(out, field->type,
+										 &field->annotations, named);
 		appendStringInfoChar(out, '}');
 	}
 }

@@ -122,6 +122,15 @@ extern void type_map_append_schema(StringInfo out, const TypeEncoder *encoder,
 								   List **named);
 
 /*
+ * Append what is to be said of it behind the field's default, or nothing:
+ * connect.parameters of a column whose record an earlier field wrote out.
+ */
+extern void type_map_append_field_parameters(StringInfo out,
+											 const TypeEncoder *encoder,
+											 const TypeAnnotations *annotations,
+											 List **named);
+
+/*
  * The default of a column as the schema shows it, by Debezium's rules
  * (debezium-format.md, 15): JSON text, or NULL for none.  expr is the stored
  * default's node tree, NULL where the column has none; a generated column has

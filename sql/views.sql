@@ -31,7 +31,7 @@ SELECT p.oid::regprocedure AS function
 FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
 WHERE p.pronamespace = 'wal2kafka'::regnamespace AND l.lanname = 'c'
     AND has_function_privilege('regress_w2k_nobody', p.oid, 'EXECUTE')
-ORDER BY 1::text;
+ORDER BY p.oid::regprocedure::text COLLATE "C";
 
 -- none runs with other rights than its caller's, and none trusts the
 -- caller's search path
