@@ -321,20 +321,21 @@ put_value(const Envelope *envelope, AvroBuffer *buf, const Event *event,
 }
 
 /*
- * A mask stands for nulls too.  A null is sent as the default where somebody
- * wants what Debezium does, then as the schema has it.
+ * A mask stands for nulls too, but not in keys, which have an encoder of their
+ * own.  A null is sent as the default where somebody wants what Debezium does,
+ * then as the schema has it.
  */
 static void
 put_null(const Envelope *envelope, AvroBuffer *buf,
-		 const RelationColumn *column)
+		 const RelationColumn *column, TypeEncoder *encoder)
 {
 	const char *default_json = column->field.annotations.default_json;
 
-	if (column->encoder->constant)
+	if (encoder->constant)
 	{
 		if (column->value_branch != NO_BRANCH)
 			avro_put_long(buf, column->value_branch);
-		column->encoder->encode(column->encoder, (Datum) 0, buf);
+		encoder->encode(encoder, (Datum) 0, buf);
 		return;
 	}
 	if (envelope->settings->replace_null_with_default &&
@@ -360,7 +361,7 @@ put_unknown(const Envelope *envelope, AvroBuffer *buf,
 {
 	if (!column->not_null)
 	{
-		put_null(envelope, buf, column);
+		put_null(envelope, buf, column, column->encoder);
 		return;
 	}
 	if (column->value_branch != NO_BRANCH)
@@ -386,7 +387,7 @@ put_row(Envelope *envelope, const Event *event, const RelationEntry *entry,
 		if (key_only && !column->in_identity)
 			put_unknown(envelope, buf, column);
 		else if (nulls[index])
-			put_null(envelope, buf, column);
+			put_null(envelope, buf, column, column->encoder);
 		else
 			put_value(envelope, buf, event, entry, column, column->encoder,
 					  values[index], streamed);
@@ -431,7 +432,7 @@ envelope_put_column(Envelope *envelope, const Event *event,
 
 	envelope->column = column;
 	if (slot->tts_isnull[index])
-		put_null(envelope, buf, column);
+		put_null(envelope, buf, column, column->encoder);
 	else
 		put_value(envelope, buf, event, entry, column, column->encoder,
 				  slot->tts_values[index], streamed);
@@ -579,8 +580,8 @@ envelope_key(Envelope *envelope, EnvelopeKey which,
 
 		envelope->column = column;
 		if (slot->tts_isnull[index])
-			put_null(envelope, buf, column);
-		else if (!is_snapshot && type_map_can_toast(column->encoder) &&
+			put_null(envelope, buf, column, column->key_encoder);
+		else if (!is_snapshot && type_map_can_toast(column->key_encoder) &&
 				 VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value)))
 		{
 			envelope->column = NULL;

@@ -32,7 +32,7 @@ row_comparer_create(MemoryContext cxt)
 }
 
 static void
-encode(RowComparer *comparer, const RelationColumn *column, Datum value,
+encode(RowComparer *comparer, TypeEncoder *encoder, Datum value,
 	   AvroBuffer *buf)
 {
 	if (unlikely(buf->size > KEEP_BUFFER_SIZE))
@@ -41,7 +41,7 @@ encode(RowComparer *comparer, const RelationColumn *column, Datum value,
 		avro_buffer_init(buf, comparer->context);
 	}
 	buf->len = 0;
-	column->encoder->encode(column->encoder, value, buf);
+	encoder->encode(encoder, value, buf);
 }
 
 /*
@@ -49,19 +49,17 @@ encode(RowComparer *comparer, const RelationColumn *column, Datum value,
  * rounded: what counts is what is sent.
  */
 static bool
-same_value(RowComparer *comparer, const RelationColumn *column,
-		   Datum old_value, Datum new_value)
+same_value(RowComparer *comparer, TypeEncoder *encoder, Datum old_value,
+		   Datum new_value)
 {
-	const TypeEncoder *encoder = column->encoder;
-
 	if (type_map_can_toast(encoder) &&
 		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(new_value)))
 		return true;
 	if (datum_image_eq(old_value, new_value, encoder->typbyval,
 					   encoder->typlen))
 		return true;
-	encode(comparer, column, old_value, &comparer->old);
-	encode(comparer, column, new_value, &comparer->new);
+	encode(comparer, encoder, old_value, &comparer->old);
+	encode(comparer, encoder, new_value, &comparer->new);
 	return comparer->old.len == comparer->new.len &&
 		memcmp(comparer->old.data, comparer->new.data,
 			   comparer->old.len) == 0;
@@ -69,15 +67,16 @@ same_value(RowComparer *comparer, const RelationColumn *column,
 
 static bool
 same_column(RowComparer *comparer, const RelationColumn *column,
-			TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+			TypeEncoder *encoder, TupleTableSlot *old_slot,
+			TupleTableSlot *new_slot)
 {
 	int			index = column->attnum - 1;
 
-	if (column->encoder->constant)
+	if (encoder->constant)
 		return true;
 	if (old_slot->tts_isnull[index] || new_slot->tts_isnull[index])
 		return old_slot->tts_isnull[index] == new_slot->tts_isnull[index];
-	return same_value(comparer, column, old_slot->tts_values[index],
+	return same_value(comparer, encoder, old_slot->tts_values[index],
 					  new_slot->tts_values[index]);
 }
 
@@ -86,12 +85,24 @@ row_is_unchanged(RowComparer *comparer, const RelationEntry *entry,
 				 TupleTableSlot *old_slot, TupleTableSlot *new_slot)
 {
 	for (int i = 0; i < entry->ncolumns; i++)
-		if (!same_column(comparer, &entry->columns[i], old_slot, new_slot))
-			return false;
-	for (int i = 0; i < entry->nkeys; i++)
-		if (entry->keys[i] >= entry->ncolumns &&
-			!same_column(comparer, &entry->columns[entry->keys[i]], old_slot,
+	{
+		const RelationColumn *column = &entry->columns[i];
+
+		if (!same_column(comparer, column, column->encoder, old_slot,
 						 new_slot))
 			return false;
+	}
+
+	/* keys may have columns that values lack, and nothing in them is masked */
+	for (int i = 0; i < entry->nkeys; i++)
+	{
+		const RelationColumn *column = &entry->columns[entry->keys[i]];
+
+		if ((entry->keys[i] >= entry->ncolumns ||
+			 column->encoder != column->key_encoder) &&
+			!same_column(comparer, column, column->key_encoder, old_slot,
+						 new_slot))
+			return false;
+	}
 	return true;
 }
