@@ -32,37 +32,6 @@ avro_buffer_enlarge(AvroBuffer *buf, size_t needed)
 	buf->size = size;
 }
 
-/* Little-endian, whatever the machine's order is. */
-static inline void
-put_little_endian(AvroBuffer *buf, uint64_t bits, int nbytes)
-{
-	uint8_t    *p;
-
-	avro_buffer_reserve(buf, nbytes);
-	p = buf->data + buf->len;
-	for (int i = 0; i < nbytes; i++)
-		p[i] = (uint8_t) (bits >> (8 * i));
-	buf->len += nbytes;
-}
-
-void
-avro_put_float(AvroBuffer *buf, float value)
-{
-	uint32_t	bits;
-
-	memcpy(&bits, &value, sizeof(bits));
-	put_little_endian(buf, bits, 4);
-}
-
-void
-avro_put_double(AvroBuffer *buf, double value)
-{
-	uint64_t	bits;
-
-	memcpy(&bits, &value, sizeof(bits));
-	put_little_endian(buf, bits, 8);
-}
-
 /*
  * Length and minimal two's complement, big-endian, of a 128-bit integer:
  * leading bytes that only repeat the sign are left out.
@@ -90,10 +59,26 @@ avro_put_decimal_int128(AvroBuffer *buf, __int128 unscaled)
 	put_int128(buf, unscaled);
 }
 
+/*
+ * The bits that differ from the sign, and one for the sign.  Writes 8 bytes,
+ * of which so many count.
+ */
 void
 avro_put_decimal_int64(AvroBuffer *buf, int64_t unscaled)
 {
-	put_int128(buf, unscaled);
+	uint64_t	magnitude = (uint64_t) (unscaled ^ (unscaled >> 63));
+	int			nbytes = (64 - __builtin_clzll(magnitude | 1)) / 8 + 1;
+	uint64_t	bits = (uint64_t) unscaled << (64 - 8 * nbytes);
+	uint8_t    *p;
+
+	avro_buffer_reserve(buf, 1 + sizeof(bits));
+	p = buf->data + buf->len;
+	*p++ = (uint8_t) (nbytes << 1);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	bits = __builtin_bswap64(bits);
+#endif
+	memcpy(p, &bits, sizeof(bits));
+	buf->len += 1 + nbytes;
 }
 
 /*
@@ -200,7 +185,7 @@ put_big_decimal(AvroBuffer *buf, const int16_t *digits, int ndigits,
 }
 
 /*
- * What has up to 38 digits is computed in 128 bits.
+ * What has up to 18 digits is computed in 64 bits, up to 38 in 128.
  */
 void
 avro_put_decimal(AvroBuffer *buf, const int16_t *digits, int ndigits,
@@ -229,6 +214,20 @@ avro_put_decimal(AvroBuffer *buf, const int16_t *digits, int ndigits,
 	}
 
 	last = exponent < 0 ? ndigits - 1 : ndigits;
+	if (4 * ndigits + exponent <= 18)
+	{
+		int64_t		narrow = 0;
+
+		for (int i = 0; i < last; i++)
+			narrow = narrow * 10000 + digits[i];
+		if (exponent < 0)
+			narrow = narrow * power_of_10[4 + exponent] +
+				digits[last] / power_of_10[-exponent];
+		for (; exponent > 0; exponent -= 4)
+			narrow *= power_of_10[exponent < 4 ? exponent : 4];
+		avro_put_decimal_int64(buf, negative ? -narrow : narrow);
+		return;
+	}
 	for (int i = 0; i < last; i++)
 		value = value * 10000 + digits[i];
 	if (exponent < 0)

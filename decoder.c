@@ -52,6 +52,16 @@
 /* The plugin's own option, beside those that are settings. */
 #define OPTION_FORMAT	"format"
 
+/* Its values, in the order of output_formats[]. */
+typedef enum OutputFormat
+{
+	OUTPUT_JSON,				/* lines for people */
+	OUTPUT_AVRO,				/* frames */
+	OUTPUT_CONNECT,				/* lines with the bytes of JsonConverter */
+} OutputFormat;
+
+static const char *const output_formats[] = {"json", "avro", "connect"};
+
 /* After so many changes that are not sent the receiver hears of progress. */
 #define PROGRESS_CHANGES	100
 
@@ -74,7 +84,7 @@ struct Decoder
 
 	LogicalDecodingContext *output; /* where events are written; NULL: the
 									 * process's sink takes them */
-	bool		binary;			/* frames, not JSON */
+	OutputFormat output_format;
 	int			silent_changes;
 	int			guc_nest_level; /* of the pinned settings; 0: none */
 
@@ -167,21 +177,17 @@ pin_settings(void)
 	return nest_level;
 }
 
-/*
- * format=json (the default) or avro.
- */
-static bool
+static OutputFormat
 parse_format(const char *value)
 {
-	if (pg_strcasecmp(value, "avro") == 0)
-		return true;
-	if (pg_strcasecmp(value, "json") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\": \"%s\"",
-						OPTION_FORMAT, value),
-				 errhint("Available values: json, avro.")));
-	return false;
+	for (int i = 0; i < lengthof(output_formats); i++)
+		if (pg_strcasecmp(value, output_formats[i]) == 0)
+			return (OutputFormat) i;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\": \"%s\"",
+					OPTION_FORMAT, value),
+			 errhint("Available values: json, avro, connect.")));
 }
 
 /*
@@ -213,7 +219,7 @@ apply_options(Decoder *decoder, List *options)
 
 		value = strVal(option->arg);
 		if (strcmp(option->defname, OPTION_FORMAT) == 0)
-			decoder->binary = parse_format(value);
+			decoder->output_format = parse_format(value);
 		else
 			settings_apply_option(decoder->settings, option->defname, value);
 	}
@@ -226,7 +232,10 @@ apply_options(Decoder *decoder, List *options)
 static void
 set_up(Decoder *decoder, MemoryContext cxt, const char *database_name)
 {
-	topic_name_resolve_modes(decoder->settings, event_sink != NULL);
+	bool		converted = event_sink != NULL ||
+		decoder->output_format == OUTPUT_CONNECT;
+
+	topic_name_resolve_modes(decoder->settings, converted);
 	decoder->skipped =
 		settings_skipped_operations(decoder->settings->skipped_operations);
 	decoder->event_context = AllocSetContextCreate(cxt, "wal2kafka event",
@@ -236,7 +245,8 @@ set_up(Decoder *decoder, MemoryContext cxt, const char *database_name)
 										database_name, decoder->transactions);
 	if (decoder->settings->skip_messages_without_change)
 		decoder->comparer = row_comparer_create(cxt);
-	decoder->json = json_encode_create(cxt, decoder->settings);
+	if (converted)
+		decoder->json = json_encode_create(cxt, decoder->settings);
 	decoder->context_headers =
 		context_headers_create(cxt, decoder->settings, database_name);
 	decoder->messages_included =
@@ -275,8 +285,14 @@ decoder_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options,
 	decoder->settings = settings_copy(ctx->context);
 	apply_options(decoder, ctx->output_plugin_options);
 	decoder->output = event_sink == NULL ? ctx : NULL;
-	options->output_type = event_sink != NULL || decoder->binary ?
+	options->output_type =
+		event_sink != NULL || decoder->output_format == OUTPUT_AVRO ?
 		OUTPUT_PLUGIN_BINARY_OUTPUT : OUTPUT_PLUGIN_TEXTUAL_OUTPUT;
+	if (decoder->output_format == OUTPUT_CONNECT)
+	{
+		decoder->settings->format = RECORD_FORMAT_JSON;
+		decoder->settings->key_format = RECORD_FORMAT_SAME;
+	}
 
 	/* a slot that is being created decodes nothing yet */
 	if (!is_init)
@@ -357,19 +373,20 @@ render_transaction(Decoder *decoder)
  * do not come with.
  */
 static void
-write_event(LogicalDecodingContext *ctx, const Event *event, bool binary)
+write_event(LogicalDecodingContext *ctx, const Event *event,
+			OutputFormat format)
 {
-	bool		own = !binary && GetDatabaseEncoding() != PG_UTF8 &&
+	bool		own = format != OUTPUT_AVRO && GetDatabaseEncoding() != PG_UTF8 &&
 		!IsTransactionState();
 	MemoryContext old = CurrentMemoryContext;
 
 	if (own)
 		StartTransactionCommand();
 	OutputPluginPrepareWrite(ctx, true);
-	if (binary)
+	if (format == OUTPUT_AVRO)
 		event_serialize_frame(ctx->out, event);
 	else
-		event_serialize_json(ctx->out, event);
+		event_serialize_json(ctx->out, event, format == OUTPUT_CONNECT);
 	OutputPluginWrite(ctx, true);
 	if (own)
 		CommitTransactionCommand();
@@ -382,22 +399,23 @@ write_event(LogicalDecodingContext *ctx, const Event *event, bool binary)
 static void
 deliver(Decoder *decoder, Event *event)
 {
+	Event		converted;
+
 	event->txn = decoder->transactional ? &decoder->txn : NULL;
 	event->index = decoder->index++;
 	event->time = decoder->time;
 	decoder->silent_changes = 0;
 
-	if (decoder->output != NULL)
-		write_event(decoder->output, event, decoder->binary);
-	else if (likely(decoder->json == NULL))
-		event_sink->emit(event_sink, event);
-	else
+	if (unlikely(decoder->json != NULL))
 	{
-		Event		converted = *event;
-
+		converted = *event;
 		json_encode_event(decoder->json, &converted);
-		event_sink->emit(event_sink, &converted);
+		event = &converted;
 	}
+	if (decoder->output != NULL)
+		write_event(decoder->output, event, decoder->output_format);
+	else
+		event_sink->emit(event_sink, event);
 }
 
 /*
@@ -789,7 +807,6 @@ emit_end(Decoder *decoder)
 
 	transaction_metadata_end(decoder->transactions, &event);
 	deliver(decoder, &event);
-	transaction_metadata_start(decoder->transactions, NULL);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decoder->event_context);
 }
@@ -802,8 +819,12 @@ decoder_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 
 	if (decoder->published)
 		decoder->last_commit_lsn = txn->end_lsn;
-	if (decoder->begun && decoder->transactions != NULL)
-		emit_end(decoder);
+	if (decoder->transactions != NULL)
+	{
+		if (decoder->begun)
+			emit_end(decoder);
+		transaction_metadata_start(decoder->transactions, NULL);
+	}
 	if (decoder->begun && decoder->output == NULL)
 		event_sink->commit(event_sink, &decoder->txn);
 	if (decoder->output != NULL)
@@ -853,25 +874,15 @@ operation_published(const RelationEntry *entry, EventKind kind)
 	return true;
 }
 
-/*
- * Is an operation that is published left out?  kind is what the log says; a
- * row filter may yet make an update something else.
- */
 static bool
-operation_skipped(const Decoder *decoder, const RelationEntry *entry,
-				  EventKind kind)
+kind_skipped(const Decoder *decoder, EventKind kind)
 {
-	/* who empties an outbox table keeps house */
-	if (entry->shape == SHAPE_OUTBOX &&
-		(kind == EVENT_DELETE || kind == EVENT_TRUNCATE))
-		return true;
 	switch (kind)
 	{
 		case EVENT_CREATE:
 			return decoder->skipped & SKIP_CREATE;
 		case EVENT_UPDATE:
-			return entry->rules.filter[1] == NULL &&
-				(decoder->skipped & SKIP_UPDATE);
+			return decoder->skipped & SKIP_UPDATE;
 		case EVENT_DELETE:
 			return decoder->skipped & SKIP_DELETE;
 		case EVENT_TRUNCATE:
@@ -884,6 +895,23 @@ operation_skipped(const Decoder *decoder, const RelationEntry *entry,
 			break;
 	}
 	return false;
+}
+
+/*
+ * Is an operation that is published left out?  kind is what the log says; a
+ * row filter may yet make an update something else.
+ */
+static bool
+operation_skipped(const Decoder *decoder, const RelationEntry *entry,
+				  EventKind kind)
+{
+	/* who empties an outbox table keeps house */
+	if (entry->shape == SHAPE_OUTBOX &&
+		(kind == EVENT_DELETE || kind == EVENT_TRUNCATE))
+		return true;
+	if (kind == EVENT_UPDATE && entry->rules.filter[1] != NULL)
+		return false;
+	return kind_skipped(decoder, kind);
 }
 
 /*
@@ -986,22 +1014,23 @@ emit_change(Decoder *decoder, RelationEntry *entry, EventKind kind,
 	switch (publication_filter(&entry->rules, kind, old_slot, new_slot))
 	{
 		case FILTER_SKIP:
+			pass_over(decoder);
 			return;
 		case FILTER_AS_IS:
 			break;
 		case FILTER_AS_INSERT:
 			kind = EVENT_CREATE;
-			if (decoder->skipped & SKIP_CREATE)
-				return;
 			break;
 		case FILTER_AS_DELETE:
 			kind = EVENT_DELETE;
-			if (decoder->skipped & SKIP_DELETE)
-				return;
 			break;
 	}
-	if (kind == EVENT_UPDATE && (decoder->skipped & SKIP_UPDATE))
+	if (kind_skipped(decoder, kind))
+	{
+		note_published(decoder, change->lsn);
+		pass_over(decoder);
 		return;
+	}
 
 	render_transaction(decoder);
 	event.target = &entry->target;

@@ -5,9 +5,10 @@
  * The hot path.  A value is
  *
  *	 before, after			rows
- *	 source head			version, connector, name, ts_ms, snapshot, db
- *	 source.sequence		["<last commit>","<lsn>"]
- *	 source middle			ts_us, ts_ns
+ *	 source head			version, connector, name, ts_ms, snapshot, db,
+ *							sequence up to the LSN: ["<last commit>","
+ *	 source.sequence		the LSN's digits
+ *	 source middle			the end of sequence; ts_us, ts_ns
  *	 source.schema, table	rendered in the relation's entry
  *	 source.txId, lsn
  *	 tail					xmin, origin, origin_lsn
@@ -48,6 +49,7 @@
 
 #define CONNECTOR			"postgresql"
 #define SNAPSHOT_STREAMING	"false"
+#define SEQUENCE_END		"\"]"
 
 /* Branches of ["null", T] and of [T, "null"], as they are written. */
 #define PUT_NULL_FIRST(buf)		avro_put_long(buf, 0)
@@ -74,7 +76,8 @@ struct Envelope
 	char		sequence[32];	/* up to the LSN's digits */
 	int			sequence_len;
 	int64		time_us;		/* Unix epoch */
-	const char *snapshot;		/* what head says */
+	const char *snapshot;		/* what head says; NULL: it is not valid */
+	int			ndigits;		/* that head has room for */
 	bool		begun;
 	EnvelopeFacts facts;
 	MemoryContext facts_context;
@@ -143,11 +146,12 @@ us_to_ms(int64 us)
 }
 
 /*
- * The source block up to sequence.  snapshot is an address of a constant, so
- * that it can be compared as such.
+ * The source block up to sequence's digits of the LSN, whose number decides
+ * its length.  snapshot is an address of a constant, so that it can be
+ * compared as such.
  */
 static void
-render_head(Envelope *envelope, const char *snapshot)
+render_head(Envelope *envelope, const char *snapshot, int ndigits)
 {
 	AvroBuffer *head = &envelope->head;
 
@@ -159,8 +163,12 @@ render_head(Envelope *envelope, const char *snapshot)
 	PUT_VALUE_FIRST(head);
 	put_string(head, snapshot);
 	put_string(head, envelope->database);
-	PUT_VALUE_SECOND(head);		/* sequence follows */
+	PUT_VALUE_SECOND(head);		/* sequence */
+	avro_put_long(head, envelope->sequence_len + ndigits +
+				  strlen(SEQUENCE_END));
+	avro_put_raw(head, envelope->sequence, envelope->sequence_len);
 	envelope->snapshot = snapshot;
+	envelope->ndigits = ndigits;
 }
 
 static void
@@ -190,7 +198,7 @@ envelope_begin(Envelope *envelope, const EnvelopeTransaction *transaction)
 
 	envelope->time_us = unix_us(transaction->time);
 	note_facts(envelope, transaction, now);
-	render_head(envelope, SNAPSHOT_STREAMING);
+	envelope->snapshot = NULL;	/* the head is rendered when it is needed */
 
 	if (XLogRecPtrIsInvalid(transaction->last_commit_lsn))
 		strcpy(envelope->sequence, "[null,\"");
@@ -202,6 +210,7 @@ envelope_begin(Envelope *envelope, const EnvelopeTransaction *transaction)
 
 	buf = &envelope->middle;
 	buf->len = 0;
+	avro_put_raw(buf, SEQUENCE_END, strlen(SEQUENCE_END));
 	put_optional_long(buf, envelope->time_us);
 	put_optional_long(buf, envelope->time_us * 1000);
 
@@ -211,6 +220,7 @@ envelope_begin(Envelope *envelope, const EnvelopeTransaction *transaction)
 		put_optional_long(buf, transaction->xid);
 	else
 		PUT_NULL_FIRST(buf);
+	PUT_VALUE_SECOND(buf);		/* lsn follows */
 
 	buf = &envelope->tail;
 	buf->len = 0;
@@ -285,39 +295,64 @@ raise_too_large(const Envelope *envelope, const Event *event,
 					   size, (size_t) MAX_EVENT_SIZE)));
 }
 
+/* A union's branch: one byte, or none where the column is no union. */
+static inline void
+put_branch(AvroBuffer *buf, int branch)
+{
+	if (branch != NO_BRANCH)
+	{
+		avro_buffer_reserve(buf, 1);
+		buf->data[buf->len++] = (uint8) (branch << 1);
+	}
+}
+
 /*
- * Write one value that is not null.  A value that detoasting would blow up
- * beyond the limit is refused before that.
+ * A value that detoasting would blow up beyond the limit is refused before
+ * that.
+ */
+static inline void
+put_variable_length(const Envelope *envelope, AvroBuffer *buf,
+					const Event *event, const RelationEntry *entry,
+					TypeEncoder *encoder, Datum value, bool streamed)
+{
+	struct varlena *pointer = (struct varlena *) DatumGetPointer(value);
+
+	if (VARATT_IS_EXTERNAL(pointer) || VARATT_IS_COMPRESSED(pointer))
+	{
+		size_t		size;
+
+		/* the old value did not change, and is not in the WAL */
+		if (streamed && VARATT_IS_EXTERNAL_ONDISK(pointer))
+		{
+			type_map_put_unavailable(encoder, buf);
+			return;
+		}
+		size = buf->len + toast_raw_datum_size(value);
+		if (size > MAX_EVENT_SIZE)
+			raise_too_large(envelope, event, entry, size);
+	}
+	encoder->encode(encoder, value, buf);
+	if (unlikely(buf->len > MAX_EVENT_SIZE))
+		raise_too_large(envelope, event, entry, buf->len);
+}
+
+/*
+ * Write one value that is not null.  Those of fixed length are so short that
+ * no number of columns makes them too long for an event.
  */
 static inline void
 put_value(const Envelope *envelope, AvroBuffer *buf, const Event *event,
 		  const RelationEntry *entry, const RelationColumn *column,
 		  TypeEncoder *encoder, Datum value, bool streamed)
 {
-	if (column->value_branch != NO_BRANCH)
-		avro_put_long(buf, column->value_branch);
-	if (type_map_can_toast(encoder))
+	put_branch(buf, column->value_branch);
+	if (!type_map_can_toast(encoder))
 	{
-		struct varlena *pointer = (struct varlena *) DatumGetPointer(value);
-
-		if (VARATT_IS_EXTERNAL(pointer) || VARATT_IS_COMPRESSED(pointer))
-		{
-			size_t		size;
-
-			/* the old value did not change, and is not in the WAL */
-			if (streamed && VARATT_IS_EXTERNAL_ONDISK(pointer))
-			{
-				type_map_put_unavailable(encoder, buf);
-				return;
-			}
-			size = buf->len + toast_raw_datum_size(value);
-			if (size > MAX_EVENT_SIZE)
-				raise_too_large(envelope, event, entry, size);
-		}
+		encoder->encode(encoder, value, buf);
+		return;
 	}
-	encoder->encode(encoder, value, buf);
-	if (unlikely(buf->len > MAX_EVENT_SIZE))
-		raise_too_large(envelope, event, entry, buf->len);
+	put_variable_length(envelope, buf, event, entry, encoder, value,
+						streamed);
 }
 
 /*
@@ -333,15 +368,14 @@ put_null(const Envelope *envelope, AvroBuffer *buf,
 
 	if (encoder->constant)
 	{
-		if (column->value_branch != NO_BRANCH)
-			avro_put_long(buf, column->value_branch);
+		put_branch(buf, column->value_branch);
 		encoder->encode(encoder, (Datum) 0, buf);
 		return;
 	}
 	if (envelope->settings->replace_null_with_default &&
 		default_json != NULL && column->value_branch != NO_BRANCH)
 	{
-		avro_put_long(buf, column->value_branch);
+		put_branch(buf, column->value_branch);
 		type_map_put_fallback(column->key_encoder, default_json, buf);
 		return;
 	}
@@ -349,7 +383,7 @@ put_null(const Envelope *envelope, AvroBuffer *buf,
 		ereport(ERROR,
 				(errcode(ERRCODE_NOT_NULL_VIOLATION),
 				 errmsg("null value in column that is not null in the schema")));
-	avro_put_long(buf, column->null_branch);
+	put_branch(buf, column->null_branch);
 }
 
 /*
@@ -364,8 +398,7 @@ put_unknown(const Envelope *envelope, AvroBuffer *buf,
 		put_null(envelope, buf, column, column->encoder);
 		return;
 	}
-	if (column->value_branch != NO_BRANCH)
-		avro_put_long(buf, column->value_branch);
+	put_branch(buf, column->value_branch);
 	type_map_put_fallback(column->encoder, column->field.annotations.default_json,
 						  buf);
 }
@@ -474,6 +507,13 @@ envelope_sequence(const Envelope *envelope, XLogRecPtr lsn, char *out)
 			 envelope->sequence, (uint64) lsn);
 }
 
+static inline uint8 *
+copy(uint8 *to, const void *from, size_t len)
+{
+	memcpy(to, from, len);
+	return to + len;
+}
+
 /*
  * The source block.
  */
@@ -481,26 +521,30 @@ static void
 put_source(Envelope *envelope, AvroBuffer *buf, XLogRecPtr lsn,
 		   const uint8 *names, size_t names_len, const char *snapshot)
 {
-	char		digits[MAXINT8LEN + 1];
 	int			ndigits;
+	uint8	   *p;
 
-	if (envelope->snapshot != snapshot)
-		render_head(envelope, snapshot);
+	if (unlikely(envelope->snapshot != snapshot))
+		render_head(envelope, snapshot, envelope->ndigits);
 	avro_buffer_reserve(buf, envelope->head.len + envelope->middle.len +
 						names_len + envelope->txid.len + envelope->tail.len +
 						FIXED_PART);
-	avro_put_raw(buf, envelope->head.data, envelope->head.len);
-
-	ndigits = pg_ulltoa_n((uint64) lsn, digits);
-	avro_put_long(buf, envelope->sequence_len + ndigits + 2);
-	avro_put_raw(buf, envelope->sequence, envelope->sequence_len);
-	avro_put_raw(buf, digits, ndigits);
-	avro_put_raw(buf, "\"]", 2);
-
-	avro_put_raw(buf, envelope->middle.data, envelope->middle.len);
-	avro_put_raw(buf, names, names_len);
-	avro_put_raw(buf, envelope->txid.data, envelope->txid.len);
-	put_optional_long(buf, (int64) lsn);
+	p = copy(buf->data + buf->len, envelope->head.data, envelope->head.len);
+	ndigits = pg_ulltoa_n((uint64) lsn, (char *) p);
+	if (unlikely(ndigits != envelope->ndigits))
+	{
+		/* once more; the head's own length may be another, too */
+		render_head(envelope, snapshot, ndigits);
+		p = copy(buf->data + buf->len, envelope->head.data,
+				 envelope->head.len);
+		pg_ulltoa_n((uint64) lsn, (char *) p);
+	}
+	p += ndigits;
+	p = copy(p, envelope->middle.data, envelope->middle.len);
+	p = copy(p, names, names_len);
+	p = copy(p, envelope->txid.data, envelope->txid.len);
+	buf->len = p - buf->data;
+	avro_put_long(buf, (int64) lsn);
 	avro_put_raw(buf, envelope->tail.data, envelope->tail.len);
 }
 

@@ -476,10 +476,13 @@ append_bare(StringInfo out, const EventBytes *bytes)
 
 static void
 append_key_or_value(StringInfo out, const EventSchema *schema,
-					const EventBytes *bytes)
+					const EventBytes *bytes, bool converted)
 {
 	if (bytes->data == NULL)
 		appendStringInfoString(out, "null");
+	else if (converted && schema->text != NULL)
+		appendBinaryStringInfo(out, (const char *) bytes->data,
+							   (int) bytes->len);
 	else if (schema->format == EVENT_FORMAT_BARE)
 		append_bare(out, bytes);
 	else if (schema->text == NULL)
@@ -506,7 +509,7 @@ convert_to_server(StringInfo out, int start)
 }
 
 void
-event_serialize_json(StringInfo out, const Event *event)
+event_serialize_json(StringInfo out, const Event *event, bool converted)
 {
 	int			start = out->len;
 
@@ -514,9 +517,9 @@ event_serialize_json(StringInfo out, const Event *event)
 	avro_schema_append_string(out, event->target->topic,
 							  strlen(event->target->topic));
 	appendStringInfoString(out, ",\"key\":");
-	append_key_or_value(out, &event->target->key, &event->key);
+	append_key_or_value(out, &event->target->key, &event->key, converted);
 	appendStringInfoString(out, ",\"value\":");
-	append_key_or_value(out, &event->target->value, &event->value);
+	append_key_or_value(out, &event->target->value, &event->value, converted);
 	appendStringInfoString(out, ",\"headers\":{");
 	for (int i = 0; i < event->nheaders; i++)
 	{

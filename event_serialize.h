@@ -13,10 +13,12 @@
 
 /*
  * One line of JSON: {"topic": ..., "key": ..., "value": ..., "headers": {...}}.
- * Keys and values are transcoded from their Avro bytes by walking the schema.
- * In the server's encoding.
+ * Keys and values are transcoded from their Avro bytes by walking the schema;
+ * with "converted" they are JSON already, which is copied.  In the server's
+ * encoding.
  */
-extern void event_serialize_json(StringInfo out, const Event *event);
+extern void event_serialize_json(StringInfo out, const Event *event,
+								 bool converted);
 
 /*
  * A frame for wal2kafka.decode(): magic "w2k", version, topic, schema texts,

@@ -35,6 +35,9 @@
 
 #define CONNECT_NAME		"org.apache.kafka.connect.data."
 
+/* What AvroData names the pairs of a map whose keys are no strings. */
+#define MAP_ENTRY			"io.confluent.connect.avro.MapEntry"
+
 /* Connect's types, in the order of type_names[]. */
 typedef enum ConnectKind
 {
@@ -175,8 +178,8 @@ json_encode_create(MemoryContext cxt, const Settings *settings)
 {
 	JsonConverter *converter;
 
-	if (json_encode_format(settings, true) == EVENT_FORMAT_AVRO &&
-		json_encode_format(settings, false) == EVENT_FORMAT_AVRO)
+	if (record_format(settings, true) == RECORD_FORMAT_AVRO &&
+		record_format(settings, false) == RECORD_FORMAT_AVRO)
 		return NULL;
 	converter = MemoryContextAllocZero(cxt, sizeof(JsonConverter));
 	converter->context = cxt;
@@ -375,10 +378,11 @@ read_array(const json_t *json, const char *namespace, List **named,
 	read_place(json_object_get(json, "items"), namespace, named, &type->item);
 	entry = type->item.type;
 
-	/* said of the array or of its items */
-	if ((has_text(json, "connect.internal.type", "MapEntry") ||
-		 has_text(entry->json, "connect.internal.type", "MapEntry")) &&
-		entry->kind == CONNECT_STRUCT && entry->nfields == 2)
+	/* said of the array or of its items, or by the items' name */
+	if (entry->kind == CONNECT_STRUCT && entry->nfields == 2 &&
+		(has_text(json, "connect.internal.type", "MapEntry") ||
+		 has_text(entry->json, "connect.internal.type", "MapEntry") ||
+		 strcmp(entry->full_name, MAP_ENTRY) == 0))
 	{
 		type->kind = CONNECT_ENTRIES;
 		type->key = entry->fields[0].place;

@@ -23,8 +23,8 @@
 extern EventFormat json_encode_format(const Settings *settings, bool is_key);
 
 /*
- * Converts the keys and values of events.  Lives in cxt; settings must stay
- * valid.  NULL where everything stays Avro.
+ * Converts the keys and values of events, to a sink or to the output.  Lives in
+ * cxt; settings must stay valid.  NULL where everything stays Avro.
  */
 typedef struct JsonConverter JsonConverter;
 

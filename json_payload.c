@@ -14,6 +14,7 @@
 
 #include <jansson.h>
 
+#include "miscadmin.h"
 #include "nodes/pg_list.h"
 
 #include "avro_schema.h"
@@ -21,6 +22,16 @@
 #include "topic_name.h"
 
 #define MAX_DEPTH	100
+
+/*
+ * Who may insert rows writes the texts.  Elements of an array get each other's
+ * fields, so that a text that is not large can have a value that is.
+ */
+#define MAX_FIELDS		1000	/* of a record */
+#define MAX_NODES		100000
+#define MAX_NAME_LEN	1000	/* with the names of what is around it */
+#define MAX_GROWTH		16		/* from text to value ... */
+#define FREE_GROWTH		((size_t) 1024 * 1024)	/* ... beyond this size */
 
 typedef enum InferredKind
 {
@@ -66,6 +77,8 @@ typedef struct Inference
 	const JsonPayloadOptions *options;
 	const char *problem;		/* the first; NULL: none */
 	int			depth;
+	int			nodes;
+	size_t		max_len;		/* of the buffer with the value */
 } Inference;
 
 static Inferred *infer(Inference *inference, const char *name, const json_t *json);
@@ -110,7 +123,12 @@ infer_object(Inference *inference, const char *name, const json_t *json)
 	const char *key;
 	json_t	   *value;
 
+	CHECK_FOR_INTERRUPTS();
 	node->name = name;
+	if (strlen(name) > MAX_NAME_LEN)
+		return fail(inference, "a name is too long");
+	if (json_object_size(json) > MAX_FIELDS)
+		return fail(inference, "an object has too many keys");
 	json_object_foreach((json_t *) json, key, value)
 	{
 		InferredField *field = palloc(sizeof(InferredField));
@@ -139,7 +157,7 @@ infer_object(Inference *inference, const char *name, const json_t *json)
  * the other.
  */
 static void
-merge_records(Inferred *left, const Inferred *right)
+merge_records(Inference *inference, Inferred *left, const Inferred *right)
 {
 	ListCell   *cell;
 
@@ -148,7 +166,9 @@ merge_records(Inferred *left, const Inferred *right)
 		InferredField *field = lfirst(cell);
 		InferredField *known = find_field(left, field->name);
 
-		if (known == NULL)
+		if (known == NULL && list_length(left->fields) >= MAX_FIELDS)
+			(void) fail(inference, "an array's objects have too many keys");
+		else if (known == NULL)
 			left->fields = lappend(left->fields, field);
 		else if (known->node->kind == NODE_BYTES &&
 				 field->node->kind != NODE_BYTES)
@@ -204,7 +224,9 @@ infer_objects(Inference *inference, const char *name, const json_t *array)
 		}
 		if (!same_names(merged, node))
 			merged->nullable = false;
-		merge_records(merged, node);
+		merge_records(inference, merged, node);
+		if (inference->problem != NULL)
+			return NULL;
 	}
 	return merged;
 }
@@ -272,6 +294,8 @@ infer(Inference *inference, const char *name, const json_t *json)
 
 	if (++inference->depth > MAX_DEPTH)
 		return fail(inference, "it is nested too deeply");
+	if (++inference->nodes > MAX_NODES)
+		return fail(inference, "it has too many keys");
 	switch (json_typeof(json))
 	{
 		case JSON_STRING:
@@ -351,10 +375,12 @@ append_schema(StringInfo out, const Inferred *node, bool enclosed)
 		appendStringInfoChar(out, ']');
 }
 
-static bool put_value(AvroBuffer *buf, const Inferred *node, const json_t *json);
+static bool put_value(Inference *inference, AvroBuffer *buf,
+					  const Inferred *node, const json_t *json);
 
 static bool
-put_array(AvroBuffer *buf, const Inferred *node, const json_t *json)
+put_array(Inference *inference, AvroBuffer *buf, const Inferred *node,
+		  const json_t *json)
 {
 	size_t		index;
 	json_t	   *element;
@@ -363,7 +389,12 @@ put_array(AvroBuffer *buf, const Inferred *node, const json_t *json)
 		avro_put_long(buf, (int64_t) json_array_size(json));
 	json_array_foreach((json_t *) json, index, element)
 	{
-		if (!put_value(buf, node->element, element))
+		if (buf->len > inference->max_len)
+		{
+			(void) fail(inference, "its value would be many times as large");
+			return false;
+		}
+		if (!put_value(inference, buf, node->element, element))
 			return false;
 	}
 	avro_put_long(buf, 0);
@@ -371,7 +402,8 @@ put_array(AvroBuffer *buf, const Inferred *node, const json_t *json)
 }
 
 static bool
-put_record(AvroBuffer *buf, const Inferred *node, const json_t *json)
+put_record(Inference *inference, AvroBuffer *buf, const Inferred *node,
+		   const json_t *json)
 {
 	ListCell   *cell;
 
@@ -379,7 +411,8 @@ put_record(AvroBuffer *buf, const Inferred *node, const json_t *json)
 	{
 		const InferredField *field = lfirst(cell);
 
-		if (!put_value(buf, field->node, json_object_get(json, field->key)))
+		if (!put_value(inference, buf, field->node,
+					   json_object_get(json, field->key)))
 			return false;
 	}
 	return true;
@@ -389,7 +422,8 @@ put_record(AvroBuffer *buf, const Inferred *node, const json_t *json)
  * False for a value that is not of the type that was inferred from others.
  */
 static bool
-put_value(AvroBuffer *buf, const Inferred *node, const json_t *json)
+put_value(Inference *inference, AvroBuffer *buf, const Inferred *node,
+		  const json_t *json)
 {
 	if (json == NULL || json_is_null(json))
 	{
@@ -430,9 +464,11 @@ put_value(AvroBuffer *buf, const Inferred *node, const json_t *json)
 		case NODE_BYTES:
 			return false;
 		case NODE_ARRAY:
-			return json_is_array(json) && put_array(buf, node, json);
+			return json_is_array(json) &&
+				put_array(inference, buf, node, json);
 		case NODE_RECORD:
-			return json_is_object(json) && put_record(buf, node, json);
+			return json_is_object(json) &&
+				put_record(inference, buf, node, json);
 	}
 	return false;
 }
@@ -449,10 +485,11 @@ expand(Inference *inference, const json_t *json, StringInfo schema,
 	node = infer(inference, inference->options->name, json);
 	if (node == NULL)
 		return inference->problem;
-	if (!put_value(value, node, json))
+	if (!put_value(inference, value, node, json))
 	{
 		value->len = value_len;
-		return "elements of an array differ in a field's type";
+		(void) fail(inference, "elements of an array differ in a field's type");
+		return inference->problem;
 	}
 	append_schema(schema, node, inference->options->enclosed);
 	return NULL;
@@ -462,7 +499,10 @@ const char *
 json_payload_expand(const JsonPayloadOptions *options, const char *text,
 					size_t len, StringInfo schema, AvroBuffer *value)
 {
-	Inference	inference = {.options = options};
+	Inference	inference = {
+		.options = options,
+		.max_len = value->len + FREE_GROWTH + MAX_GROWTH * len,
+	};
 	const char *volatile problem = NULL;
 	json_error_t error;
 	json_t	   *json;

@@ -67,7 +67,7 @@ struct RelationMap
 	List	   *publications;	/* names; NIL: everything is selected */
 	List	   *missing;		/* those that were warned of */
 	HTAB	   *entries;
-	bool		any_routed;		/* an entry is published as another relation */
+	bool		any_others;		/* an entry depends on another relation */
 	long		sweep_at;		/* number of entries */
 	EventTarget *message_target;
 	bool		needs_avro;		/* names must be what Avro allows */
@@ -103,7 +103,8 @@ typedef struct PublishedAs
 	const char *chunk_schema;
 	const char *chunk_table;
 	Oid			hypertable;
-	bool		is_aggregate;	/* the names are a continuous aggregate's */
+	Oid			named_by;		/* whose names these are */
+	bool		is_aggregate;	/* it is a continuous aggregate */
 } PublishedAs;
 
 /* The map of this process, for the invalidation callbacks. */
@@ -225,7 +226,7 @@ relcache_callback(Datum arg, Oid relid)
 	if (current_map == NULL)
 		return;
 
-	if (OidIsValid(relid) && !current_map->any_routed)
+	if (OidIsValid(relid) && !current_map->any_others)
 	{
 		entry = hash_search(current_map->entries, &relid, HASH_FIND, NULL);
 		if (entry != NULL)
@@ -237,7 +238,8 @@ relcache_callback(Datum arg, Oid relid)
 	hash_seq_init(&status, current_map->entries);
 	while ((entry = hash_seq_search(&status)) != NULL)
 		if (!OidIsValid(relid) || entry->building ||
-			entry->relid == relid || entry->publish_as == relid)
+			entry->relid == relid || entry->publish_as == relid ||
+			list_member_oid(entry->others, relid))
 			entry->valid = false;
 }
 
@@ -411,8 +413,9 @@ build_entry(RelationMap *map, RelationEntry *entry, Relation relation)
 	}
 	PG_END_TRY();
 
-	if (OidIsValid(next.publish_as) && next.publish_as != next.relid)
-		map->any_routed = true;
+	if (next.others != NIL ||
+		(OidIsValid(next.publish_as) && next.publish_as != next.relid))
+		map->any_others = true;
 	install_entry(entry, &next);
 	entry->building = false;
 }
@@ -507,13 +510,22 @@ usable_as_key(TupleDesc desc, HeapTuple tuple)
 	return true;
 }
 
+static void
+depend_on(RelationEntry *entry, Oid relid)
+{
+	MemoryContext old = MemoryContextSwitchTo(entry->context);
+
+	entry->others = lappend_oid(entry->others, relid);
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * The columns that key the relation's records: those of the primary key, or
  * of a unique index, of which the replica identity goes first, then the name
  * decides.  NIL: none.
  */
 static List *
-key_attnums(Relation relation)
+key_attnums(RelationEntry *entry, Relation relation)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
 	List	   *indexes = RelationGetIndexList(relation);
@@ -542,6 +554,8 @@ key_attnums(Relation relation)
 		{
 			char	   *name = get_rel_name(indexid);
 
+			/* that it gets another name tells nobody of the table */
+			depend_on(entry, indexid);
 			if (best_name == NULL || index->indisreplident ||
 				(!best_identity && strcmp(name, best_name) < 0))
 			{
@@ -763,7 +777,7 @@ find_key(RelationMap *map, RelationEntry *entry, Relation root,
 	}
 	nchosen = table_filter_key(map->filter, name, columns, ncolumns, chosen);
 	if (nchosen == 0)
-		return key_attnums(root);
+		return key_attnums(entry, root);
 	for (int i = 0; i < nchosen; i++)
 		result = lappend_int(result, attnums[chosen[i]]);
 	return result;
@@ -1187,22 +1201,24 @@ find_hypertable(RelationEntry *entry, Relation relation,
 	published->hypertable = timescale_hypertable(relation);
 	if (!OidIsValid(published->hypertable))
 		return;
+	published->chunk_schema =
+		get_namespace_name(RelationGetNamespace(relation));
+	published->chunk_table = get_rel_name(entry->relid);
 	if (entry->rules.columns != NULL || entry->rules.estate != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("chunk \"%s.%s\" has a column list or row filter in a publication",
-						published->schema, published->table),
+						published->chunk_schema, published->chunk_table),
 				 errhint("Publish the chunks' schema instead, or turn wal2kafka.timescaledb off.")));
 	published->is_chunk = true;
-	published->chunk_schema = published->schema;
-	published->chunk_table = published->table;
 	entry->rules.publish_as = published->hypertable;
 	aggregate = timescale_aggregate(published->hypertable);
 	published->is_aggregate = OidIsValid(aggregate);
 	if (!published->is_aggregate)
 		aggregate = published->hypertable;
-	published->schema = get_namespace_name(get_rel_namespace(aggregate));
-	published->table = get_rel_name(aggregate);
+	else
+		depend_on(entry, aggregate);
+	published->named_by = aggregate;
 }
 
 /*
@@ -1217,10 +1233,12 @@ find_published(RelationMap *map, RelationEntry *entry, Relation relation,
 	TableFilterName name;
 	TableFilterName chunk;
 
-	published->schema = get_namespace_name(get_rel_namespace(publish_as));
-	published->table = get_rel_name(publish_as);
+	published->named_by = publish_as;
 	if (map->settings->timescaledb && publish_as == entry->relid)
 		find_hypertable(entry, relation, published);
+	published->schema =
+		get_namespace_name(get_rel_namespace(published->named_by));
+	published->table = get_rel_name(published->named_by);
 	if (published->schema == NULL || published->table == NULL)
 		elog(ERROR, "cache lookup failed for relation %u", publish_as);
 
@@ -1228,7 +1246,7 @@ find_published(RelationMap *map, RelationEntry *entry, Relation relation,
 	entry->publish_as = entry->rules.publish_as;
 	entry->namespace_hash =
 		GetSysCacheHashValue1(NAMESPACEOID,
-							  ObjectIdGetDatum(get_rel_namespace(entry->publish_as)));
+							  ObjectIdGetDatum(get_rel_namespace(published->named_by)));
 
 	if (strcmp(published->schema, "information_schema") == 0)
 		return false;

@@ -92,6 +92,7 @@ typedef struct RelationEntry
 	EventHeader headers[4];
 
 	/* what the catalogs' invalidations are compared with */
+	List	   *others;			/* OIDs of relations whose names it shows */
 	uint32		namespace_hash;
 	int			ntypes;			/* types that are not built in */
 	uint32	   *type_hashes;

@@ -316,8 +316,13 @@ read_tables(SnapshotRun *run, const Settings *settings)
 	List	   *relids;
 	ListCell   *cell;
 
+	/*
+	 * Debezium gives its reading transaction an id and sends that.  Ours has
+	 * none: whoever creates another slot would wait for its end.  The first
+	 * id that the snapshot does not see says the same.
+	 */
 	run->decoder = decoder_create_for_snapshot(CurrentMemoryContext, settings,
-											   InvalidTransactionId,
+											   GetActiveSnapshot()->xmax,
 											   run->consistent_point,
 											   begin_time);
 	relids = relation_map_selected(decoder_relation_map(run->decoder));

@@ -332,6 +332,30 @@ default_is_function_call(Node *expr)
 	return IsA(expr, FuncExpr) || IsA(expr, SQLValueFunction);
 }
 
+const char *
+default_keyword(Node *expr)
+{
+	static const struct
+	{
+		SQLValueFunctionOp op;
+		const char *name;
+	}			keywords[] = {
+		{SVFOP_CURRENT_ROLE, "CURRENT_ROLE"},
+		{SVFOP_CURRENT_USER, "CURRENT_USER"},
+		{SVFOP_USER, "USER"},
+		{SVFOP_SESSION_USER, "SESSION_USER"},
+		{SVFOP_CURRENT_CATALOG, "CURRENT_CATALOG"},
+		{SVFOP_CURRENT_SCHEMA, "CURRENT_SCHEMA"},
+	};
+
+	expr = strip_casts(expr);
+	if (IsA(expr, SQLValueFunction))
+		for (int i = 0; i < lengthof(keywords); i++)
+			if (castNode(SQLValueFunction, expr)->op == keywords[i].op)
+				return keywords[i].name;
+	return NULL;
+}
+
 bool
 default_calls(Node *expr, Oid function)
 {
@@ -400,6 +424,21 @@ is_infinite_date(Oid typid, Datum value)
 	return false;
 }
 
+/*
+ * Does this numeric(p,s) have digits that its scale takes away?
+ */
+static bool
+is_rounded(Node *expr, Datum value)
+{
+	Datum		whole;
+
+	if (!IsA(expr, FuncExpr) ||
+		castNode(FuncExpr, expr)->funcid != F_NUMERIC_NUMERIC_INT4)
+		return false;
+	return evaluate_casts(linitial(castNode(FuncExpr, expr)->args), &whole) &&
+		!DatumGetBool(DirectFunctionCall2(numeric_eq, whole, value));
+}
+
 /* Evaluate and encode; the caller catches what the values may raise. */
 static bool
 evaluate_and_encode(const TypeEncoder *encoder, Node *expr, AvroBuffer *buf)
@@ -414,7 +453,7 @@ evaluate_and_encode(const TypeEncoder *encoder, Node *expr, AvroBuffer *buf)
 
 	if (exprType(expr) != encoder->typid || !evaluate_casts(expr, &value))
 		return false;
-	if (is_infinite_date(encoder->typid, value))
+	if (is_infinite_date(encoder->typid, value) || is_rounded(expr, value))
 		return false;
 	encoder->encode(&copy, value, buf);
 	return true;

@@ -31,7 +31,13 @@ extern char *default_render(const DefaultFormat *format, const AvroBuffer *buf);
 /* Is this, below casts, a call of a function, now() or CURRENT_DATE? */
 extern bool default_is_function_call(Node *expr);
 
-/* ... of this one? */
+/*
+ * The keyword, where this is CURRENT_USER or another one that is a name;
+ * otherwise NULL.
+ */
+extern const char *default_keyword(Node *expr);
+
+/* ... of this function? */
 extern bool default_calls(Node *expr, Oid function);
 
 /*

@@ -25,6 +25,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/cash.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
@@ -446,14 +447,15 @@ begin_walk(ArrayWalk *walk, const TypeEncoder *encoder, ArrayType *array)
 
 /*
  * Debezium's schema of an array of an enum has no place for null, and every
- * column of that type has that schema.
+ * column of that type has that schema; so for a few other types.
  */
 static void
-raise_null_element(void)
+raise_null_element(const TypeEncoder *element)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-			 errmsg("null element of an enum array has no representation in its Avro schema"),
+			 errmsg("null element of an array of type %s has no representation in its Avro schema",
+					format_type_be(element->typid)),
 			 errhint("Keep nulls out of the array by a check constraint, or leave the column out with \"wal2kafka.column_exclude_list\".")));
 }
 
@@ -473,7 +475,7 @@ put_elements(ArrayWalk *walk, int nitems, AvroBuffer *buf)
 		if (bitmap && !(bitmap[i / 8] & (1 << (i % 8))))
 		{
 			if (!walk->nullable)
-				raise_null_element();
+				raise_null_element(element);
 			avro_put_long(buf, ELEMENT_NULL_BRANCH);
 			continue;
 		}

@@ -95,6 +95,7 @@ struct TypeMapping
 	bool		always_optional;	/* a union with null even if NOT NULL */
 	bool		unknown;		/* has Debezium no mapping for it? */
 	bool		unknown_array;	/* ... or none for arrays of it? */
+	bool		required_element;	/* is an array's element never null? */
 
 	/*
 	 * Instead of the shape's: what a default that is a function call shows
@@ -1622,6 +1623,7 @@ static const TypeMapping type_mappings[] = {
 		.shape = &shape_string,
 		.encode = encode_output,
 		.connect_name = "io.debezium.data.Tsvector",
+		.required_element = true,
 	},
 	{
 		.typid = JSONBOID,
@@ -1724,6 +1726,7 @@ static const TypeMapping type_mappings[] = {
 		.shape = &shape_vector,
 		.encode = encode_vector,
 		.connect_name = "io.debezium.data.DoubleVector",
+		.required_element = true,
 	},
 	{
 		.name = "halfvec",
@@ -1731,6 +1734,7 @@ static const TypeMapping type_mappings[] = {
 		.shape = &shape_halfvec,
 		.encode = encode_halfvec,
 		.connect_name = "io.debezium.data.FloatVector",
+		.required_element = true,
 	},
 	{
 		.name = "sparsevec",
@@ -1747,6 +1751,7 @@ static const TypeMapping enum_mapping = {
 	.connect_name = "io.debezium.data.Enum",
 	.parameters = enum_parameters,
 	.has_default = true,
+	.required_element = true,
 };
 
 static const TypeMapping array_mapping = {
@@ -2043,7 +2048,9 @@ type_map_resolve(Oid typid, int32 typmod, const TypeOptions *options)
 			(leave_out && is_unknown_array(element, encoder->element)))
 			return NULL;
 		encoder->elements_nullable = encoder->dimensions > 1 ||
-			encoder->element->mapping != &enum_mapping;
+			!(encoder->element->mapping->required_element ||
+			  encoder->typid == INT2VECTOROID ||
+			  encoder->typid == OIDVECTOROID);
 	}
 	if (encoder->mapping == NULL)
 		encoder->mapping = find_extension_mapping(encoder->typid,
@@ -2166,20 +2173,28 @@ type_map_is_bytes(const TypeEncoder *encoder)
 }
 
 /*
- * A function call shows as the type's zero, an enum's as no default at all.
+ * A function call shows as the type's zero, an enum's as no default at all;
+ * CURRENT_USER, which Debezium takes for a text, as that.
  */
 char *
 type_map_default_json(const TypeEncoder *encoder, Node *expr)
 {
 	const DefaultFormat *format = encoder->mapping->shape->default_format;
 	AvroBuffer	buf;
+	const char *keyword;
 	char	   *result = NULL;
 
 	if (expr == NULL || !encoder->mapping->has_default)
 		return NULL;
 
 	avro_buffer_init(&buf, CurrentMemoryContext);
-	if (default_is_function_call(expr))
+	keyword = default_keyword(expr);
+	if (keyword != NULL && type_map_is_string(encoder))
+	{
+		avro_put_bytes(&buf, keyword, strlen(keyword));
+		result = default_render(format, &buf);
+	}
+	else if (default_is_function_call(expr))
 	{
 		if (encoder->mapping != &enum_mapping)
 		{

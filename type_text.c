@@ -28,8 +28,8 @@
 /* "[-9223372036854775808,9223372036854775807)" */
 #define INT_RANGE_LEN	(2 * MAXINT8LEN + 3)
 
-/* Bytes of the length of a text whose length is not known when it begins. */
-#define LENGTH_ROOM		5
+/* What writing the length of a text may touch that is not known before. */
+#define LENGTH_ROOM		10
 
 static const char hex_digits[] = "0123456789abcdef";
 
@@ -198,11 +198,15 @@ static inline void
 end_text(AvroBuffer *buf, size_t start)
 {
 	size_t		len = buf->len - start;
-	size_t		prefix;
+	size_t		prefix = start - LENGTH_ROOM;
 
-	buf->len = start - LENGTH_ROOM;
-	avro_put_long(buf, (int64) len);
-	prefix = buf->len;
+	/* avro_put_long() may write on behind what counts: into the text */
+	for (uint64 n = (uint64) len << 1; true; n >>= 7)
+	{
+		buf->data[prefix++] = (uint8) (n < 0x80 ? n : n | 0x80);
+		if (n < 0x80)
+			break;
+	}
 	if (prefix != start)
 		memmove(buf->data + prefix, buf->data + start, len);
 	buf->len = prefix + len;

@@ -53,8 +53,9 @@
 #define BRANCH_NULL		0
 #define BRANCH_VALUE	1
 
-/* Longer than any text here. */
+/* Longer than any text here; than "-5874897-12-31". */
 #define MAX_TEXT		96
+#define MAX_DATE_TEXT	16
 
 static inline void
 put_text(AvroBuffer *buf, const char *text)
@@ -179,12 +180,29 @@ put_digits(char *p, uint32 number, int ndigits)
 	return p + ndigits;
 }
 
+static inline char *
+put_two_digits(char *p, uint32 number)
+{
+	p[0] = '0' + number / 10;
+	p[1] = '0' + number % 10;
+	return p + 2;
+}
+
+static inline char *
+put_microseconds(char *p, uint32 usecs)
+{
+	p = put_two_digits(p, usecs / 10000);
+	p = put_two_digits(p, usecs / 100 % 100);
+	return put_two_digits(p, usecs % 100);
+}
+
 /*
  * Year 0 is 1 BC.  Four digits at least; beyond, Java wants a sign.
  */
-static char *
-put_date(char *p, int days_since_2000)
+static int
+render_date(char *text, int days_since_2000)
 {
+	char	   *p = text;
 	int			year,
 				month,
 				day;
@@ -200,21 +218,42 @@ put_date(char *p, int days_since_2000)
 		ndigits++;
 	p = put_digits(p, year, ndigits);
 	*p++ = '-';
-	p = put_digits(p, month, 2);
+	p = put_two_digits(p, month);
 	*p++ = '-';
-	return put_digits(p, day, 2);
+	p = put_two_digits(p, day);
+	return p - text;
 }
 
-static char *
+/*
+ * Rows that are written together are often of one day, so the last one's text
+ * is kept.
+ */
+static inline char *
+put_date(char *p, int days_since_2000)
+{
+	static char text[MAX_DATE_TEXT];
+	static int	len = 0;
+	static int	days;
+
+	if (unlikely(days_since_2000 != days || len == 0))
+	{
+		len = render_date(text, days_since_2000);
+		days = days_since_2000;
+	}
+	memcpy(p, text, sizeof(text));	/* a constant length is cheap */
+	return p + len;
+}
+
+static inline char *
 put_time_of_day(char *p, int64 usecs)
 {
-	int			seconds = usecs / USECS_PER_SEC;
+	uint32		seconds = usecs / USECS_PER_SEC;
 
-	p = put_digits(p, seconds / SECS_PER_HOUR, 2);
+	p = put_two_digits(p, seconds / SECS_PER_HOUR);
 	*p++ = ':';
-	p = put_digits(p, seconds / SECS_PER_MINUTE % MINS_PER_HOUR, 2);
+	p = put_two_digits(p, seconds / SECS_PER_MINUTE % MINS_PER_HOUR);
 	*p++ = ':';
-	return put_digits(p, seconds % SECS_PER_MINUTE, 2);
+	return put_two_digits(p, seconds % SECS_PER_MINUTE);
 }
 
 /* A point and as many digits as there are; nothing for none. */
@@ -224,7 +263,7 @@ put_fraction(char *p, uint32 usecs)
 	if (usecs != 0)
 	{
 		*p++ = '.';
-		p = put_digits(p, usecs, 6);
+		p = put_microseconds(p, usecs);
 		while (p[-1] == '0')
 			p--;
 	}
@@ -340,7 +379,7 @@ encode_timestamptz(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 	if (encoder->precision > 0)
 	{
 		*p++ = '.';
-		put_digits(p, usecs % USECS_PER_SEC, 6);
+		put_microseconds(p, usecs % USECS_PER_SEC);
 		p += encoder->precision;
 	}
 	*p++ = 'Z';

@@ -341,19 +341,6 @@ regex_list_unmatched(const RegexList *list, int *cursor)
 	return NULL;
 }
 
-RegexRule *
-regex_rule_compile(MemoryContext cxt, const char *expression,
-				   const char *replacement)
-{
-	RegexRule  *rule = MemoryContextAllocZero(cxt, sizeof(RegexRule));
-
-	free_with_context(cxt, free_rule, rule);
-	rule->limits = make_limits();
-	compile_expression(&rule->expression, cxt, expression, RULE_FLAGS);
-	rule->replacement = MemoryContextStrdup(cxt, in_utf8(replacement));
-	return rule;
-}
-
 static void
 raise_replacement(const RegexRule *rule, const char *reason)
 {
@@ -426,7 +413,8 @@ referred_group(const RegexRule *rule, const char **cursor)
 }
 
 /*
- * Append the replacement of the match that was found last.
+ * Append the replacement of the match that was found last.  Without a subject
+ * there was none: it is only checked.
  */
 static void
 append_replacement(StringInfo out, const RegexRule *rule, const char *subject)
@@ -443,12 +431,35 @@ append_replacement(StringInfo out, const RegexRule *rule, const char *subject)
 		}
 		else if (*p == '$')
 		{
+			int			group;
+
 			p++;
-			append_group(out, rule, subject, referred_group(rule, &p));
+			group = referred_group(rule, &p);
+			if (subject != NULL)
+				append_group(out, rule, subject, group);
 		}
 		else
 			appendStringInfoChar(out, *p++);
 	}
+}
+
+RegexRule *
+regex_rule_compile(MemoryContext cxt, const char *expression,
+				   const char *replacement)
+{
+	RegexRule  *rule = MemoryContextAllocZero(cxt, sizeof(RegexRule));
+	StringInfoData nothing;
+
+	free_with_context(cxt, free_rule, rule);
+	rule->limits = make_limits();
+	compile_expression(&rule->expression, cxt, expression, RULE_FLAGS);
+	rule->replacement = MemoryContextStrdup(cxt, in_utf8(replacement));
+
+	/* a mistake in it is one now, not when a table comes that it is for */
+	initStringInfo(&nothing);
+	append_replacement(&nothing, rule, NULL);
+	pfree(nothing.data);
+	return rule;
 }
 
 char *

@@ -54,7 +54,9 @@ extern PGDLLEXPORT const char *regex_list_unmatched(const RegexList *list,
  * One expression and what replaces its match: "$1" and "${name}" are groups,
  * a backslash takes the next character as it is, as in Java's
  * Matcher.replaceFirst().  Here case counts, unless the expression begins
- * with (?i).
+ * with (?i).  Compiling raises as regex_list_compile() does, and
+ * ERRCODE_INVALID_PARAMETER_VALUE for a replacement that is malformed or names
+ * a group that the expression lacks.
  */
 typedef struct RegexRule RegexRule;
 
@@ -66,9 +68,7 @@ extern PGDLLEXPORT RegexRule *regex_rule_compile(MemoryContext cxt,
 
 /*
  * The subject, replaced; NULL if the expression does not match all of it.
- * Palloc'd.  Raises as regex_list_matches() does, and
- * ERRCODE_INVALID_PARAMETER_VALUE for a replacement that is malformed or names
- * a group that the expression lacks.
+ * Palloc'd.  Raises as regex_list_matches() does.
  */
 extern PGDLLEXPORT char *regex_rule_apply(const RegexRule *rule,
 										  const char *subject);

@@ -78,6 +78,16 @@ SELECT 'sent' FROM pg_logical_emit_message(true, 'left out', 'x');
 COMMIT;
 SELECT * FROM transaction_lines('message_prefix_exclude_list', 'left.*');
 
+-- nor of the one before it, if nothing of that was sent
+SET client_min_messages = error;
+CREATE PUBLICATION only_b FOR TABLE b;
+RESET client_min_messages;
+INSERT INTO a VALUES (20, 1);
+SELECT 'sent' FROM pg_logical_emit_message(false, 'x', 'of no transaction');
+INSERT INTO a VALUES (21, 1);
+SELECT * FROM transaction_lines('publication_name', 'only_b');
+DROP PUBLICATION only_b;
+
 -- a table that changes in the transaction is one table
 BEGIN;
 INSERT INTO a VALUES (7, 1);

@@ -42,6 +42,9 @@ is($t->story('public.other'), 'r:1 r:2', 'small table');
 is($t->story('public.empty'), 'c:1', 'empty table');
 is($read[0]{value}{source}{snapshot} =~ /^(true|first|first_in_data_collection)$/ ? 1 : 0,
 	1, 'source.snapshot of a row');
+my %ids = map { $_->{value}{source}{txId} => 1 } @read;
+is(scalar(grep { $_ >= 3 && $_ <= $later[0]{value}{source}{txId} } keys %ids), 1,
+	'one transaction id for all rows, not after those of the changes');
 
 # Rows of the ledger start at whatever version they had, so only the final
 # state can be compared.

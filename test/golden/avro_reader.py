@@ -79,7 +79,7 @@ class Reader:
         if kind in ("int", "long"):
             return self.long()
         if kind == "float":
-            return json_float(float("%.7g" % struct.unpack("<f", self.raw(4))[0]))
+            return json_float(shortest_float(self.raw(4)))
         if kind == "double":
             return json_float(struct.unpack("<d", self.raw(8))[0])
         if kind == "bytes":
@@ -99,6 +99,19 @@ class Reader:
                 self.value(schema["values"], namespace))))
         record = self.names[kind if "." in kind else namespace + "." + kind]
         return self.value(record, namespace)
+
+
+def shortest_float(data):
+    """The number with the fewest digits, but for one, that is this float."""
+    number = struct.unpack("<f", data)[0]
+    for digits in range(2, 9):
+        text = "%.*g" % (digits, number)
+        try:
+            if struct.pack("<f", float(text)) == data:
+                return float(text)
+        except OverflowError:
+            pass
+    return float("%.9g" % number)
 
 
 def json_float(number):

@@ -2,9 +2,11 @@ create schema inv; create schema _timescaledb_catalog; create schema _timescaled
 create table _timescaledb_catalog.hypertable(id int, schema_name text, table_name text);
 create table _timescaledb_catalog.chunk(id int, hypertable_id int, schema_name text, table_name text);
 create table _timescaledb_catalog.continuous_agg(mat_hypertable_id int, user_view_schema text, user_view_name text);
-create table inv.conditions(time timestamptz not null, temp float8);
-create table _timescaledb_internal._hyper_1_1_chunk(id int primary key, temp float8);
-create table _timescaledb_internal._hyper_2_2_chunk(id int primary key, temp float8);
+create table inv.conditions(id int primary key, temp float8);
+create table _timescaledb_internal._materialized_hypertable_2(id int primary key, temp float8);
+create view inv.conditions_summary as select * from _timescaledb_internal._materialized_hypertable_2;
+create table _timescaledb_internal._hyper_1_1_chunk(primary key (id)) inherits (inv.conditions);
+create table _timescaledb_internal._hyper_2_2_chunk(primary key (id)) inherits (_timescaledb_internal._materialized_hypertable_2);
 create table _timescaledb_internal._hyper_9_9_chunk(id int primary key, temp float8);
 insert into _timescaledb_catalog.hypertable values (1, 'inv', 'conditions'), (2, '_timescaledb_internal', '_materialized_hypertable_2');
 insert into _timescaledb_catalog.chunk values (1, 1, '_timescaledb_internal', '_hyper_1_1_chunk'), (2, 2, '_timescaledb_internal', '_hyper_2_2_chunk');
