@@ -67,11 +67,11 @@ REGRESS = setup insert update delete identity keyless pk_change toast \
 	publication_tables publication_schema row_filter column_list \
 	publication_missing options names secrets skipped slot_permissions views functions adopt_slot \
 	table_filters column_filters message_keys topic_names topic_routing \
-	partition_routing skip_unchanged name_collisions timescale check_lists \
+	partition_routing skip_unchanged name_collisions bad_input timescale check_lists \
 	flat flat_deletes outbox \
 	transactions message_filters headers profiles null_defaults \
-	types text_forms types_extension numeric datetime time_modes \
-	interval_modes arrays array_shapes postgis pgvector defaults decode \
+	types text_forms random_values types_extension numeric datetime time_modes \
+	interval_modes arrays array_shapes postgis pgvector defaults decode connect_format \
 	encoding \
 	decimal_modes money binary_modes hstore_modes placeholder unknown_types \
 	masks hashes truncate_columns source_type comments transform_settings

@@ -29,6 +29,9 @@
 
 #define MAX_DIGEST_LENGTH	64	/* SHA-512 */
 
+/* Columns that were warned of, as many as are remembered. */
+#define MAX_WARNED			1000
+
 /* For people.  The names of entries themselves may hold a secret. */
 static const char *const kind_names[] = {
 	[TRANSFORM_MASK] = "mask",
@@ -46,6 +49,8 @@ typedef struct TransformRule
 
 struct ColumnTransforms
 {
+	MemoryContext context;
+	List	   *warned;			/* char *: schema.table.column */
 	int			nrules;
 	TransformRule *rules;		/* the strongest first */
 	RegexList  *propagated_columns;
@@ -236,7 +241,7 @@ encode_transformed(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 {
 	TransformState *state = encoder->cache;
 
-	state->plain.len = 0;
+	avro_buffer_restart(&state->plain);
 	encoder->plain->encode(encoder->plain, value, &state->plain);
 	encoder->transform(encoder, &state->plain, buf);
 }
@@ -296,6 +301,7 @@ column_transforms_create(MemoryContext cxt, const Settings *settings)
 	ColumnTransforms *transforms =
 		MemoryContextAllocZero(cxt, sizeof(ColumnTransforms));
 
+	transforms->context = cxt;
 	transforms->rules =
 		MemoryContextAllocZero(cxt, Max(here.count + file.count, 1) *
 							   sizeof(TransformRule));
@@ -370,17 +376,40 @@ add_source(TypeAnnotations *annotations, const TransformColumn *column)
 }
 
 /*
- * Debezium masks neither keys nor what is no string.  Neither do we, but not
- * in silence.  Returns whether the value can be masked.
+ * Relations are looked at again after each VACUUM: was this column warned of?
  */
 static bool
-is_maskable(const TransformRule *rule, const TransformColumn *column,
-			const TypeEncoder *plain)
+is_known(ColumnTransforms *transforms, const char *name)
+{
+	ListCell   *cell;
+	MemoryContext old;
+
+	foreach(cell, transforms->warned)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	if (list_length(transforms->warned) < MAX_WARNED)
+	{
+		old = MemoryContextSwitchTo(transforms->context);
+		transforms->warned = lappend(transforms->warned, pstrdup(name));
+		MemoryContextSwitchTo(old);
+	}
+	return false;
+}
+
+/*
+ * Debezium masks neither keys nor what is no string.  Neither do we, but not
+ * in silence.
+ */
+static void
+warn_of_clear_text(ColumnTransforms *transforms, const TransformRule *rule,
+				   const TransformColumn *column, const char *name,
+				   bool is_string)
 {
 	const char *kind = kind_names[rule->spec.kind];
 
-	if (!type_map_is_string(plain))
-	{
+	if ((is_string && !column->is_key) || is_known(transforms, name))
+		return;
+	if (!is_string)
 		ereport(WARNING,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column \"%s\" of table \"%s.%s\" is sent in clear text, although there is a %s for it",
@@ -389,9 +418,7 @@ is_maskable(const TransformRule *rule, const TransformColumn *column,
 						   column->source.name),
 				 errhint("Let the expression in \"%s\" match no such column, or leave the column out with \"wal2kafka.column_exclude_list\".",
 						 rule->setting)));
-		return false;
-	}
-	if (column->is_key)
+	else
 		ereport(WARNING,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("keys of table \"%s.%s\" have column \"%s\" in clear text, although there is a %s for it",
@@ -399,7 +426,6 @@ is_maskable(const TransformRule *rule, const TransformColumn *column,
 				 errdetail("Only values of records are masked."),
 				 errhint("Let the expression in \"%s\" match no key column, or key the table by others with \"wal2kafka.message_key_columns\".",
 						 rule->setting)));
-	return true;
 }
 
 static TypeEncoder *
@@ -426,24 +452,28 @@ wrap(TypeEncoder *plain, const TransformSpec *spec, TypeTransformFunc transform)
 }
 
 static TypeEncoder *
-apply_rule(const TransformRule *rule, const TransformColumn *column,
+apply_rule(ColumnTransforms *transforms, const TransformRule *rule,
+		   const TransformColumn *column, const char *name,
 		   TypeEncoder *plain, TypeAnnotations *annotations)
 {
 	const TransformSpec *spec = &rule->spec;
 	const SourceType *source = &column->source;
+	bool		is_string = type_map_is_string(plain);
 	TypeEncoder *encoder;
 
 	switch (spec->kind)
 	{
 		case TRANSFORM_MASK:
 			add_parameter(annotations, "masked", "true");
-			if (!is_maskable(rule, column, plain))
+			warn_of_clear_text(transforms, rule, column, name, is_string);
+			if (!is_string)
 				return plain;
 			return wrap(plain, spec, put_mask);
 		case TRANSFORM_HASH_V2:
 		case TRANSFORM_HASH_V1:
 			add_parameter(annotations, "masked", "true");
-			if (!is_maskable(rule, column, plain))
+			warn_of_clear_text(transforms, rule, column, name, is_string);
+			if (!is_string)
 				return plain;
 			encoder = wrap(plain, spec, put_hash);
 			((TransformState *) encoder->cache)->limit =
@@ -459,7 +489,7 @@ apply_rule(const TransformRule *rule, const TransformColumn *column,
 				return plain;
 			add_parameter(annotations, "truncateLength",
 						  psprintf("%d", spec->length));
-			if (type_map_is_string(plain))
+			if (is_string)
 				return wrap(plain, spec, put_truncated_text);
 			if (type_map_is_bytes(plain))
 				return wrap(plain, spec, put_truncated_bytes);
@@ -469,7 +499,7 @@ apply_rule(const TransformRule *rule, const TransformColumn *column,
 }
 
 TypeEncoder *
-column_transform(const ColumnTransforms *transforms,
+column_transform(ColumnTransforms *transforms,
 				 const TransformColumn *column, TypeEncoder *plain,
 				 TypeAnnotations *annotations)
 {
@@ -490,7 +520,8 @@ column_transform(const ColumnTransforms *transforms,
 		const TransformRule *rule = &transforms->rules[i];
 
 		if (regex_list_matches(rule->columns, name))
-			return apply_rule(rule, column, plain, annotations);
+			return apply_rule(transforms, rule, column, name, plain,
+							  annotations);
 	}
 	return plain;
 }

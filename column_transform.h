@@ -43,17 +43,17 @@ extern ColumnTransforms *column_transforms_create(MemoryContext cxt,
 /*
  * The encoder that sends the column: the plain one, or one around it, in
  * CurrentMemoryContext.  Adds to annotations->parameters what there is to be
- * said, also in CurrentMemoryContext.  transforms may be NULL.  Warns of a
- * mask that does not hide the column.
+ * said, also in CurrentMemoryContext.  transforms may be NULL.  Warns, once,
+ * of a mask that does not hide the column.
  */
-extern TypeEncoder *column_transform(const ColumnTransforms *transforms,
+extern TypeEncoder *column_transform(ColumnTransforms *transforms,
 									 const TransformColumn *column,
 									 TypeEncoder *plain,
 									 TypeAnnotations *annotations);
 
 /*
- * Call for each column that there is, and then look for expressions that matched none: an error for masks and hashes, a
- * warning for the rest.
+ * Call for each column that there is, and then look for expressions that
+ * matched none: an error for masks and hashes, a warning for the rest.
  */
 extern void column_transforms_note(const ColumnTransforms *transforms,
 								   const TransformColumn *column);

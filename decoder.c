@@ -235,7 +235,7 @@ set_up(Decoder *decoder, MemoryContext cxt, const char *database_name)
 	bool		converted = event_sink != NULL ||
 		decoder->output_format == OUTPUT_CONNECT;
 
-	topic_name_resolve_modes(decoder->settings, converted);
+	topic_name_resolve_modes(decoder->settings, event_sink != NULL);
 	decoder->skipped =
 		settings_skipped_operations(decoder->settings->skipped_operations);
 	decoder->event_context = AllocSetContextCreate(cxt, "wal2kafka event",
@@ -289,10 +289,7 @@ decoder_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options,
 		event_sink != NULL || decoder->output_format == OUTPUT_AVRO ?
 		OUTPUT_PLUGIN_BINARY_OUTPUT : OUTPUT_PLUGIN_TEXTUAL_OUTPUT;
 	if (decoder->output_format == OUTPUT_CONNECT)
-	{
-		decoder->settings->format = RECORD_FORMAT_JSON;
-		decoder->settings->key_format = RECORD_FORMAT_SAME;
-	}
+		decoder->settings->format = RECORD_FORMAT_CONNECT;
 
 	/* a slot that is being created decodes nothing yet */
 	if (!is_init)
@@ -537,7 +534,7 @@ emit_flat(Decoder *decoder, RelationEntry *entry, Event *event,
 	emit(decoder, event);
 	if (event->kind == EVENT_DELETE &&
 		mode == DELETE_REWRITE_WITH_TOMBSTONE &&
-		decoder->settings->tombstones_on_delete)
+		decoder->settings->tombstones_on_delete && event->key.data != NULL)
 	{
 		event->kind = EVENT_TOMBSTONE;
 		event->value.data = NULL;
@@ -626,6 +623,8 @@ identity_is_missing(Decoder *decoder, RelationEntry *entry)
 	const char *schema = entry->target.schema_name;
 	const char *table = entry->target.table_name;
 	const char *kind = event_kinds[decoder->current_kind].name;
+	bool		nothing_left = entry->shape == SHAPE_FLAT &&
+		decoder->current_kind == EVENT_DELETE && !entry->has_old;
 
 	switch ((IdentityMissing) decoder->settings->replica_identity_missing)
 	{
@@ -637,6 +636,9 @@ identity_is_missing(Decoder *decoder, RelationEntry *entry)
 			entry->warned_no_identity = true;
 			ereport(WARNING,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 nothing_left ?
+					 errmsg("%s on table \"%s.%s\" is not sent, since its replica identity gives nothing of the row",
+							kind, schema, table) :
 					 errmsg("%s on table \"%s.%s\" is sent with a null key, since its replica identity does not give one",
 							kind, schema, table),
 					 errhint("Give the table a primary key, or use ALTER TABLE ... REPLICA IDENTITY.")));

@@ -20,9 +20,6 @@
 #define CONNECTOR			"postgresql"
 #define DELETED_FIELD		"__deleted"
 
-/* A scratch buffer that one row made larger than this is given back. */
-#define KEEP_SCRATCH_SIZE	((size_t) 1024 * 1024)
-
 /* What a field of the envelope is. */
 typedef enum FactId
 {
@@ -337,15 +334,6 @@ flat_rules_create(MemoryContext cxt, const Settings *settings)
  * Relations
  * --------------------------------------------------------------------- */
 
-static const RelationColumn *
-find_column(const RelationEntry *entry, const char *name)
-{
-	for (int i = 0; i < entry->ncolumns; i++)
-		if (strcmp(entry->columns[i].field.name, name) == 0)
-			return &entry->columns[i];
-	return NULL;
-}
-
 /*
  * A column as it is added: ["null", T], whatever it is in the row.
  */
@@ -380,8 +368,8 @@ resolve_fields(ShapeFields *result, const FlatFields *fields,
 		shape->field = field;
 		if (field->row != ROW_NONE)
 		{
-			const RelationColumn *column = find_column(entry,
-													   field->column_name);
+			const RelationColumn *column =
+				relation_map_column(entry, field->column_name);
 
 			/* as a field that the envelope does not have */
 			if (column == NULL)
@@ -396,7 +384,7 @@ static void
 check_added(const ShapeFields *added, const RelationEntry *entry,
 			bool rewrite)
 {
-	if (rewrite && find_column(entry, DELETED_FIELD) != NULL)
+	if (rewrite && relation_map_column(entry, DELETED_FIELD) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_COLUMN),
 				 errmsg("table \"%s.%s\" has a column \"%s\", which is the name of the field that tells of deletes",
@@ -407,7 +395,7 @@ check_added(const ShapeFields *added, const RelationEntry *entry,
 	{
 		const char *name = added->fields[i].field->name;
 
-		if (find_column(entry, name) != NULL ||
+		if (relation_map_column(entry, name) != NULL ||
 			(rewrite && strcmp(name, DELETED_FIELD) == 0))
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
@@ -442,7 +430,8 @@ flat_shape_create(const FlatRules *rules, const RelationEntry *entry)
 	resolve_fields(&shape->headers, &rules->headers, entry);
 	check_added(&shape->added, entry, rules->rewrite);
 	if (rules->route_column != NULL)
-		shape->route_column = find_column(entry, rules->route_column);
+		shape->route_column =
+			relation_map_column(entry, rules->route_column);
 	if (shape->route_column != NULL)
 		shape->route_is_text = is_text(shape->route_column);
 	avro_buffer_init(&shape->scratch, CurrentMemoryContext);
@@ -697,12 +686,7 @@ start_scratch(FlatShape *shape)
 {
 	AvroBuffer *buf = &shape->scratch;
 
-	if (buf->size > KEEP_SCRATCH_SIZE)
-	{
-		pfree(buf->data);
-		avro_buffer_init(buf, GetMemoryChunkContext(shape));
-	}
-	buf->len = 0;
+	avro_buffer_restart(buf);
 	return buf;
 }
 

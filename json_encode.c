@@ -16,6 +16,7 @@
 #include <math.h>
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/datetime.h"
@@ -159,6 +160,8 @@ static void put_schema(AvroBuffer *out, const ConnectPlace *place,
 static RecordFormat
 record_format(const Settings *settings, bool is_key)
 {
+	if (settings->format == RECORD_FORMAT_CONNECT)
+		return RECORD_FORMAT_JSON;
 	if (is_key && settings->key_format != RECORD_FORMAT_SAME)
 		return (RecordFormat) settings->key_format;
 	return (RecordFormat) settings->format;
@@ -167,10 +170,10 @@ record_format(const Settings *settings, bool is_key)
 EventFormat
 json_encode_format(const Settings *settings, bool is_key)
 {
-	if (event_sink == NULL ||
-		record_format(settings, is_key) == RECORD_FORMAT_AVRO)
+	if (event_sink == NULL && settings->format != RECORD_FORMAT_CONNECT)
 		return EVENT_FORMAT_AVRO;
-	return EVENT_FORMAT_BARE;
+	return record_format(settings, is_key) == RECORD_FORMAT_AVRO ?
+		EVENT_FORMAT_AVRO : EVENT_FORMAT_BARE;
 }
 
 JsonConverter *
@@ -1072,14 +1075,32 @@ walk_datum(AvroBuffer *out, const ConnectPlace *root, EventBytes bytes,
  * --------------------------------------------------------------------- */
 
 static void
-raise_too_large(const Event *event, size_t size)
+raise_too_large(const JsonConverter *converter, const Event *event,
+				bool is_key, size_t size)
 {
+	const EventBytes *bytes = &event->key;
+	char	   *key = is_key ? "what is too large" : "null";
+	size_t		len = strlen(key);
+
+	if (is_key)
+		 /* it is not converted */ ;
+	else if (bytes->data != NULL &&
+			 event->target->key.format == EVENT_FORMAT_BARE)
+	{
+		key = (char *) bytes->data;
+		len = bytes->len;
+	}
+	else if (bytes->data != NULL)
+		json_encode_header(&event->target->key, converter->settings, *bytes,
+						   &key, &len);
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 			 errmsg("event of topic \"%s\" is too large as JSON",
 					event->target->topic),
-			 errdetail("It needs %zu bytes, the limit is %zu.",
-					   size, (size_t) MAX_EVENT_SIZE)));
+			 errdetail("Its key is %s, its LSN %X/%X. It needs %zu bytes, the limit is %zu.",
+					   pg_any_to_server(pnstrdup(key, len), len, PG_UTF8),
+					   LSN_FORMAT_ARGS(event->lsn), size,
+					   (size_t) MAX_EVENT_SIZE)));
 }
 
 static void
@@ -1119,7 +1140,7 @@ convert(JsonConverter *converter, const Event *event, EventSchema *schema,
 	if (plan->before.len > 0)
 		avro_put_raw(buf, "}", 1);
 	if (buf->len > MAX_EVENT_SIZE)
-		raise_too_large(event, buf->len);
+		raise_too_large(converter, event, is_key, buf->len);
 	bytes->data = buf->data + EVENT_HEADROOM;
 	bytes->len = buf->len - EVENT_HEADROOM;
 }

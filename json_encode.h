@@ -18,7 +18,7 @@
 
 /*
  * What keys, or values, are when this process's sink gets them.  Without a
- * sink everything stays Avro.
+ * sink everything stays Avro, but for the plugin's format=connect.
  */
 extern EventFormat json_encode_format(const Settings *settings, bool is_key);
 

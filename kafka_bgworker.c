@@ -821,6 +821,17 @@ read_flushed_wal(XLogReaderState *reader, XLogRecPtr page, int needed,
 }
 
 /*
+ * One that is late because nothing can be sent would only queue up, and to
+ * wait for its time would be to wake up for nothing during an outage.
+ */
+static bool
+can_send_heartbeat(void)
+{
+	return worker.heartbeat != NULL && delivery_can_emit(worker.delivery) &&
+		worker.stream->waiting_for == STREAM_WAIT_NOTHING;
+}
+
+/*
  * How long to sleep at most, and what to do instead: asynchronous commits
  * are flushed by us when they are old enough.  Returns 0 for not sleeping.
  */
@@ -861,7 +872,7 @@ sleep_time(XLogRecPtr flushed)
 		timeout = Min(timeout, 10);
 	if (!delivery_idle(worker.delivery))
 		timeout = Min(timeout, 1000);
-	if (worker.heartbeat != NULL)
+	if (can_send_heartbeat())
 		timeout = Min(timeout,
 					  Max(heartbeat_due_in(worker.heartbeat, now), 1));
 #if COMPAT_HAS_WAL_FLUSH_CV
@@ -921,9 +932,7 @@ service(void *arg)
 		delivery_publish(worker.delivery);
 	}
 
-	/* one that is late because nothing can be sent would only queue up */
-	if (worker.heartbeat != NULL && delivery_can_emit(worker.delivery) &&
-		stream->waiting_for == STREAM_WAIT_NOTHING)
+	if (can_send_heartbeat())
 		heartbeat_send(worker.heartbeat, now);
 
 	/*

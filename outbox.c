@@ -25,9 +25,6 @@
 #define UNIX_EPOCH_US \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
-/* A scratch buffer that one row made larger than this is given back. */
-#define KEEP_SCRATCH_SIZE	((size_t) 1024 * 1024)
-
 /* Where an additional column goes. */
 typedef enum Placement
 {
@@ -203,15 +200,6 @@ outbox_rules_match(const OutboxRules *rules, const char *schema_name,
  * Relations
  * --------------------------------------------------------------------- */
 
-static const RelationColumn *
-find_column(const RelationEntry *entry, const char *name)
-{
-	for (int i = 0; i < entry->ncolumns; i++)
-		if (strcmp(entry->columns[i].field.name, name) == 0)
-			return &entry->columns[i];
-	return NULL;
-}
-
 /*
  * Remember the first reason.
  */
@@ -233,7 +221,7 @@ role_column(OutboxShape *shape, const RelationEntry *entry,
 
 	if (name[0] == '\0')
 		return NULL;
-	column = find_column(entry, relation_map_utf8(name));
+	column = relation_map_column(entry, relation_map_utf8(name));
 	if (column == NULL)
 		set_problem(shape,
 					psprintf("there is no column \"%s\", which wal2kafka.%s names",
@@ -299,8 +287,8 @@ resolve_additional(OutboxShape *shape, const RelationEntry *entry)
 	for (int i = 0; i < rules->nadditional; i++)
 	{
 		const Additional *additional = &rules->additional[i];
-		const RelationColumn *column = find_column(entry,
-												   additional->column_name);
+		const RelationColumn *column =
+			relation_map_column(entry, additional->column_name);
 
 		if (column == NULL)
 		{
@@ -407,6 +395,9 @@ enveloped_schema(const OutboxShape *shape, EventSchema *schema,
 	List	   *named = NIL;
 	char	   *namespace = shape->namespace;
 
+	/* there is no telling what a row's value has in it: quotes, say */
+	if (mode == NAME_ADJUST_NONE)
+		mode = NAME_ADJUST_AVRO;
 	if (route[0] != '\0')
 		namespace = psprintf("%s.%s", namespace,
 							 topic_name_adjust(route, mode, true));
@@ -481,12 +472,7 @@ start_scratch(OutboxShape *shape)
 {
 	AvroBuffer *buf = &shape->scratch;
 
-	if (buf->size > KEEP_SCRATCH_SIZE)
-	{
-		pfree(buf->data);
-		avro_buffer_init(buf, GetMemoryChunkContext(shape));
-	}
-	buf->len = 0;
+	avro_buffer_restart(buf);
 	return buf;
 }
 

@@ -21,9 +21,6 @@
 #include "preload/shared_state.h"
 #include "type_map.h"
 
-/* A scratch buffer that one value made larger than this is given back. */
-#define KEEP_BUFFER_SIZE	((size_t) 64 * 1024)
-
 #define CONNECT_DATE	"\"connect.name\":\"org.apache.kafka.connect.data.Date\""
 #define MS_PER_DAY		INT64CONST(86400000)
 
@@ -71,7 +68,6 @@ typedef struct RoutingField
 
 struct PartitionRouting
 {
-	MemoryContext context;
 	const char *name;
 	const char *database;
 	int			partitions;
@@ -176,7 +172,6 @@ partition_routing_create(MemoryContext cxt, const Settings *settings,
 
 	old = MemoryContextSwitchTo(cxt);
 	routing = palloc0(sizeof(PartitionRouting));
-	routing->context = cxt;
 	routing->name = pstrdup(name);
 	routing->database = pstrdup(database);
 	routing->partitions = settings->partition_topic_num;
@@ -445,9 +440,7 @@ plan_column(PlanField *field, const RelationEntry *entry)
 	StringInfoData schema;
 	List	   *named = NIL;
 
-	for (int i = 0; i < entry->ncolumns; i++)
-		if (strcmp(entry->columns[i].field.name, field->field->column) == 0)
-			field->column = &entry->columns[i];
+	field->column = relation_map_column(entry, field->field->column);
 	if (field->column == NULL)
 		return false;
 	initStringInfo(&schema);
@@ -568,12 +561,7 @@ hash_column(const PartitionPlan *plan, const PlanField *field,
 
 	if (slot == NULL)
 		return false;
-	if (unlikely(buf->size > KEEP_BUFFER_SIZE))
-	{
-		pfree(buf->data);
-		avro_buffer_init(buf, plan->routing->context);
-	}
-	buf->len = 0;
+	avro_buffer_restart(buf);
 	if (!encode_column(field->column, slot,
 					   before && change->before_is_key_only, buf))
 		return false;

@@ -1346,6 +1346,15 @@ fill_entry(RelationMap *map, RelationEntry *entry, Relation relation,
 		RelationClose(root);
 }
 
+const RelationColumn *
+relation_map_column(const RelationEntry *entry, const char *field_name)
+{
+	for (int i = 0; i < entry->ncolumns; i++)
+		if (strcmp(entry->columns[i].field.name, field_name) == 0)
+			return &entry->columns[i];
+	return NULL;
+}
+
 /*
  * By name of schema and table, as Debezium's snapshot goes.
  */

@@ -121,6 +121,10 @@ extern RelationMap *relation_map_create(MemoryContext cxt,
  */
 extern RelationEntry *relation_map_get(RelationMap *map, Relation relation);
 
+/* The column of values with this name of a field; NULL: there is none. */
+extern const RelationColumn *relation_map_column(const RelationEntry *entry,
+												 const char *field_name);
+
 /*
  * Has each expression of the transforms matched a column of the entries that
  * were built so far?  Call after relation_map_selected(); see

@@ -159,6 +159,8 @@ topic_name_adjust(const char *name, NameAdjustment mode, bool keep_dots)
 bool
 topic_name_needs_avro(const Settings *settings, bool to_kafka)
 {
+	if (settings->format == RECORD_FORMAT_CONNECT)
+		return false;
 	return !to_kafka || settings->format == RECORD_FORMAT_AVRO ||
 		settings->key_format == RECORD_FORMAT_AVRO;
 }

@@ -24,6 +24,7 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/cash.h"
@@ -472,6 +473,7 @@ put_elements(ArrayWalk *walk, int nitems, AvroBuffer *buf)
 		avro_put_long(buf, nitems);
 	for (int i = first; i < first + nitems; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (bitmap && !(bitmap[i / 8] & (1 << (i % 8))))
 		{
 			if (!walk->nullable)

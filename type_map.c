@@ -32,6 +32,7 @@
 #include "commands/extension.h"
 #include "common/md5.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/lsyscache.h"
@@ -1804,9 +1805,25 @@ type_map_check(void)
  * Resolving a type
  * --------------------------------------------------------------------- */
 
+/*
+ * No event may be as large as this.  The row's own size says little of that:
+ * the numeric 1e131071 is stored in ten bytes.
+ */
+#define MAX_BUFFER_SIZE		(2 * MaxAllocSize)
+
+/* A buffer that is to be used again keeps this much. */
+#define KEEP_BUFFER_SIZE	((size_t) 1024 * 1024)
+
 static void *
 grow_huge(void *data, size_t size)
 {
+	CHECK_FOR_INTERRUPTS();
+	if (size > MAX_BUFFER_SIZE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("row is too large for an event"),
+				 errdetail("Its encoded form needs more than %zu bytes.",
+						   (size_t) MaxAllocSize)));
 	return repalloc_huge(data, size);
 }
 
@@ -1817,6 +1834,19 @@ avro_buffer_init(AvroBuffer *buf, MemoryContext cxt)
 	buf->data = MemoryContextAllocHuge(cxt, buf->size);
 	buf->len = 0;
 	buf->grow = grow_huge;
+}
+
+void
+avro_buffer_restart(AvroBuffer *buf)
+{
+	if (unlikely(buf->size > KEEP_BUFFER_SIZE))
+	{
+		MemoryContext cxt = GetMemoryChunkContext(buf->data);
+
+		pfree(buf->data);
+		avro_buffer_init(buf, cxt);
+	}
+	buf->len = 0;
 }
 
 static const TypeMapping *

@@ -102,6 +102,11 @@ struct TypeEncoder
 extern void avro_buffer_init(AvroBuffer *buf, MemoryContext cxt);
 
 /*
+ * Empty it for the next value.  What one value made very large is given back.
+ */
+extern void avro_buffer_restart(AvroBuffer *buf);
+
+/*
  * Resolve a column's type.  Needs catalog access (a transaction, or the
  * historic snapshot of a decoding callback).  Never fails for want of a
  * mapping: any type has at least its text form.  NULL if Debezium has no

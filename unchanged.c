@@ -10,12 +10,8 @@
 #include "type_map.h"
 #include "unchanged.h"
 
-/* A buffer that one value made larger than this is given back. */
-#define KEEP_BUFFER_SIZE	((size_t) 1024 * 1024)
-
 struct RowComparer
 {
-	MemoryContext context;
 	AvroBuffer	old;
 	AvroBuffer	new;
 };
@@ -25,22 +21,15 @@ row_comparer_create(MemoryContext cxt)
 {
 	RowComparer *comparer = MemoryContextAlloc(cxt, sizeof(RowComparer));
 
-	comparer->context = cxt;
 	avro_buffer_init(&comparer->old, cxt);
 	avro_buffer_init(&comparer->new, cxt);
 	return comparer;
 }
 
 static void
-encode(RowComparer *comparer, TypeEncoder *encoder, Datum value,
-	   AvroBuffer *buf)
+encode(TypeEncoder *encoder, Datum value, AvroBuffer *buf)
 {
-	if (unlikely(buf->size > KEEP_BUFFER_SIZE))
-	{
-		pfree(buf->data);
-		avro_buffer_init(buf, comparer->context);
-	}
-	buf->len = 0;
+	avro_buffer_restart(buf);
 	encoder->encode(encoder, value, buf);
 }
 
@@ -58,8 +47,8 @@ same_value(RowComparer *comparer, TypeEncoder *encoder, Datum old_value,
 	if (datum_image_eq(old_value, new_value, encoder->typbyval,
 					   encoder->typlen))
 		return true;
-	encode(comparer, encoder, old_value, &comparer->old);
-	encode(comparer, encoder, new_value, &comparer->new);
+	encode(encoder, old_value, &comparer->old);
+	encode(encoder, new_value, &comparer->new);
 	return comparer->old.len == comparer->new.len &&
 		memcmp(comparer->old.data, comparer->new.data,
 			   comparer->old.len) == 0;

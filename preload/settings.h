@@ -53,6 +53,8 @@ typedef enum RecordFormat
 	RECORD_FORMAT_JSON,
 	RECORD_FORMAT_STRING,		/* keys only */
 	RECORD_FORMAT_SAME,			/* key_format's default: as the value */
+	RECORD_FORMAT_CONNECT,		/* no setting's: JSON, although no sink takes
+								 * events (the plugin's format=connect) */
 } RecordFormat;
 
 /* wal2kafka.decimal_format: decimals in JSON, as Connect's converter has it */

@@ -41,7 +41,7 @@ INSERT INTO a VALUES (
 	'{101,001}', '{sad,ok}', ARRAY[ROW(1,'z'), NULL]::pair[], '{1,2}',
 	'{"[1,5)",NULL}', ARRAY['(1,2)', NULL]::point[], '1 2 3', '{x,y}',
 	'{<a/>,NULL}', '{101,0,NULL}', ARRAY['{[1,2),[5,6)}'::int4multirange, NULL],
-	ARRAY['fat:1'::tsvector, NULL], '{(0,0),(1,1);NULL}', '{::1,10.0.0.0/8,NULL}',
+	ARRAY['fat:1'::tsvector], '{(0,0),(1,1);NULL}', '{::1,10.0.0.0/8,NULL}',
 	'{0/10,NULL}');
 SELECT * FROM fields();
 

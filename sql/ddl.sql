@@ -53,6 +53,17 @@ CREATE TABLE "Weird-Name $1" (id int PRIMARY KEY, "odd col" int, "2nd" int);
 INSERT INTO "Weird-Name $1" VALUES (1, 2, 3);
 SELECT * FROM changes();
 SELECT * FROM changes();
+-- of several indexes the first name makes the key
+CREATE TABLE keyed (a int NOT NULL, b int NOT NULL);
+CREATE UNIQUE INDEX keyed_1 ON keyed (a);
+CREATE UNIQUE INDEX keyed_2 ON keyed (b);
+INSERT INTO keyed VALUES (1, 2);
+ALTER INDEX keyed_1 RENAME TO keyed_3;
+INSERT INTO keyed VALUES (3, 4);
+DROP INDEX keyed_2;
+INSERT INTO keyed VALUES (5, 6);
+SELECT * FROM changes();
+DROP TABLE keyed;
 DROP SCHEMA "Else Where" CASCADE;
 DROP TABLE m, "Weird-Name $1";
 DROP TYPE mood;

@@ -44,6 +44,14 @@ ALTER TABLE f ADD __deleted text;
 INSERT INTO f VALUES (2, 'b', 'r2', 'mine');
 SELECT flat('delete_tombstone_handling_mode', 'rewrite');
 SELECT flat();
+-- of a row that the WAL says nothing of there is nothing to send
+CREATE TABLE unknown (a int);
+ALTER TABLE unknown REPLICA IDENTITY NOTHING;
+INSERT INTO unknown VALUES (1);
+DELETE FROM unknown;
+SELECT data::json->>'topic' AS topic, data::json->>'value' AS value
+FROM pg_logical_slot_get_changes('regression_slot', NULL, NULL, 'envelope', 'flat', 'table_include_list', 'public.unknown');
+DROP TABLE unknown;
 DROP FUNCTION flat;
 DROP TABLE t, f;
 SELECT drop_slot();

@@ -59,6 +59,12 @@ SELECT * FROM look('message_key_columns', 'public.t:m');
 SELECT 'advanced' FROM pg_replication_slot_advance('regression_slot', pg_current_wal_lsn());
 INSERT INTO t VALUES (2, 'n', 'm');
 SELECT * FROM look('message_key_columns', 'public.t:m,id', 'column_exclude_list', 'public.t.m');
+-- keys are not masked, neither is null, and what is not in the WAL is no key
+ALTER TABLE t ALTER n SET STORAGE EXTERNAL;
+INSERT INTO t VALUES (3, NULL, 'm3'), (4, repeat('n', 3000), 'm4');
+SELECT 'advanced' FROM pg_replication_slot_advance('regression_slot', pg_current_wal_lsn());
+UPDATE t SET m = m || 'c' WHERE id > 2;
+SELECT left(look::text, 150) FROM look('message_key_columns', 'public.t:n', 'column_transforms', 'mask.with.3.chars=.*.n');
 -- refused
 \set VERBOSITY terse
 SET wal2kafka.message_key_columns = 'public.t';

@@ -87,11 +87,28 @@ INSERT INTO outbox_text VALUES (1, 'A', 1, E' \t'), (2, 'A', 2, NULL), (3, 'A', 
 SELECT outbox('outbox_route_tombstone_on_empty_payload', 'on') LIMIT 3;
 SELECT outbox('outbox_table_expand_json_payload', 'on');
 SELECT take();
+-- a payload that would become many times as large, or has very many keys
+INSERT INTO outbox_text SELECT 7, 'A', 7, jsonb_object_agg('k' || i, i) FROM generate_series(1, 1001) AS i;
+INSERT INTO outbox_text SELECT 8, 'A', 8, jsonb_build_object('a', jsonb_agg(jsonb_build_object('k' || i, i))) FROM generate_series(1, 1001) AS i;
+INSERT INTO outbox_text SELECT 9, 'A', 9, jsonb_build_object('a', jsonb_agg(jsonb_build_object('k' || i % 990, i))) FROM generate_series(1, 20000) AS i;
+INSERT INTO outbox_text SELECT 10, 'A', 10, jsonb_build_object(repeat('k', 1001), jsonb_build_object('a', 1));
+CREATE FUNCTION expanded() RETURNS text LANGUAGE sql AS $$
+SELECT left(regexp_replace(data, '.*"value":', ''), 40)
+FROM pg_logical_slot_get_changes('regression_slot', NULL, 1, 'outbox_tables', 'public.outbox_text',
+	'outbox_table_expand_json_payload', 'on')
+$$;
+\set VERBOSITY default
+SELECT expanded();
+SELECT expanded();
+SELECT expanded();
+SELECT expanded();
+SELECT take();
+\set VERBOSITY terse
 -- other tables, and other shapes, beside it
 INSERT INTO other VALUES (1);
 INSERT INTO outbox (id, aggregatetype) VALUES ('00000000-0000-0000-0000-000000000010', 'X');
 SELECT data FROM pg_logical_slot_peek_changes('regression_slot', NULL, NULL,
 	'topic_prefix', 'srv', 'outbox_tables', 'public.outbox', 'envelope', 'flat');
-DROP FUNCTION outbox, take;
+DROP FUNCTION outbox, take, expanded;
 DROP TABLE outbox, outbox_text, other;
 SELECT drop_slot();

@@ -30,6 +30,9 @@ SELECT * FROM look('column_exclude_list', '.*.(b|big|id)');
 SELECT * FROM look('column_include_list', 'public.t.id');
 -- what is masked has not changed
 SELECT op, key FROM look('column_transforms', 'mask.with.3.chars=.*\.(a|b|big)');
+-- but keys are not masked
+SELECT op, key FROM look('column_transforms', 'mask.with.3.chars=.*', 'message_key_columns', 'public.t:a');
+SELECT op, key FROM look('column_transforms', 'truncate.to.1.chars=.*', 'message_key_columns', 'public.t:a') LIMIT 3;
 -- a row filter's moves are no updates
 CREATE PUBLICATION regress_skip FOR TABLE t WHERE (a > '');
 SELECT 'advanced' FROM pg_replication_slot_advance('regression_slot', pg_current_wal_lsn());

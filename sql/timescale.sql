@@ -46,6 +46,18 @@ SELECT split_part(event, ' ', 1) AS topic FROM look('timescaledb', 'on', 'public
 \set VERBOSITY terse
 SELECT split_part(event, ' ', 1) AS topic FROM look('timescaledb', 'on', 'publication_name', 'regress_ts_columns');
 SELECT drop_slot();
+-- the aggregate's view gets another name, and another schema
+SELECT create_slot();
+CREATE SCHEMA views;
+INSERT INTO _timescaledb_internal._hyper_2_3_chunk VALUES (1, 1);
+ALTER VIEW daily RENAME TO hourly;
+INSERT INTO _timescaledb_internal._hyper_2_3_chunk VALUES (2, 2);
+ALTER VIEW hourly SET SCHEMA views;
+INSERT INTO _timescaledb_internal._hyper_2_3_chunk VALUES (3, 3);
+ALTER SCHEMA views RENAME TO views_2;
+INSERT INTO _timescaledb_internal._hyper_2_3_chunk VALUES (5, 5);
+SELECT split_part(event, ' ', 1) AS topic FROM look('timescaledb', 'on');
+SELECT drop_slot();
 -- schemas do not change from chunk to chunk
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS wal2kafka;
@@ -58,4 +70,5 @@ DROP PUBLICATION regress_ts, regress_ts_columns;
 DROP FUNCTION look;
 SET client_min_messages = warning;
 DROP SCHEMA _timescaledb_internal CASCADE;
+DROP SCHEMA views_2;
 DROP TABLE metrics CASCADE;
