@@ -29,7 +29,7 @@
 #define INT_RANGE_LEN	(2 * MAXINT8LEN + 3)
 
 /* What writing the length of a text may touch that is not known before. */
-#define LENGTH_ROOM		10
+#define LENGTH_ROOM		AVRO_LONG_ROOM
 
 static const char hex_digits[] = "0123456789abcdef";
 

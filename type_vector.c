@@ -45,8 +45,7 @@ read_as_double(const char *p)
 	memcpy(&number, p, sizeof(number));
 
 	/* the usual whole numbers, halves, quarters: the text is exact */
-	if (fabsf(number) < 1024 && number * 1024 == rintf(number * 1024) &&
-		number * 4 == rintf(number * 4))
+	if (fabsf(number) < 1024 && number * 4 == rintf(number * 4))
 		return number;
 	float_to_shortest_decimal_buf(number, text);
 	return strtod(text, NULL);

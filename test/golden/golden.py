@@ -337,6 +337,7 @@ class JsonComparison:
         self.comparison = comparison
         self.topic = event.topic
         self.problem = ""
+        self.same = True		# but for the bytes
         read = json.JSONDecoder(parse_float=Digits, parse_int=Digits)
         self.key, at = read.raw_decode(ours)
         if not ours.startswith(',"value":', at):
@@ -344,7 +345,9 @@ class JsonComparison:
         self.value, _ = read.raw_decode(ours, at + len(',"value":'))
         for name in ("key", "value"):
             self.part(name, getattr(self, name),
-                      None if event.json[name] is None else read.decode(event.json[name]))
+                      read.decode(event.json[name]))
+        if self.same:
+            self.problem = "other bytes: " + ours
 
     def part(self, name, mine, other):
         if all(isinstance(x, dict) and list(x) == ["schema", "payload"] for x in (mine, other)):
@@ -352,17 +355,20 @@ class JsonComparison:
             mine, other = mine["payload"], other["payload"]
         for path in differences({name: mine}, {name: other}):
             a, b = at_path({name: mine}, path), at_path({name: other}, path)
+            self.same = False
             if not (type(a) is type(b) and self.comparison.allows("volatile", self.topic, path) or
                     self.comparison.allows("record", self.topic, path) or
                     self.comparison.allows("json", self.topic, path)):
                 self.problem += "%s: %r, Debezium %r; " % (path, a, b)
-        if not self.problem and list_order(mine) != list_order(other):
-            self.problem += "order of fields; "
+        if not self.problem and not same_order(mine, other) and \
+                not self.comparison.allows("json", self.topic, "order"):
+            self.problem += "order of fields: %r" % list(paths_in(mine))
 
     def schema(self, name, field, mine, other):
         """Text of schemas, field by field."""
         if json.dumps(mine) == json.dumps(other):
             return
+        self.same = False
         if field and self.comparison.allows("schema", self.topic + "-" + name, field):
             return
         inner = [{f["field"]: f for f in s.get("fields", ())} if isinstance(s, dict) else {}
@@ -375,11 +381,18 @@ class JsonComparison:
             self.schema(name, child, inner[0].get(child), inner[1].get(child))
 
 
-def list_order(value):
-    """The names of a value's fields, in order, where both sides have them."""
-    if isinstance(value, dict) and isinstance(value.get("after"), dict):
-        return [n for n in value]
-    return None
+def paths_in(value, path=""):
+    """Paths to all fields, in order."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        yield path + "." + name
+        yield from paths_in(inner, path + "." + name)
+
+
+def same_order(ours, theirs):
+    """Do fields that both have come in the same order?"""
+    paths = list(paths_in(ours)), list(paths_in(theirs))
+    both = set(paths[0]) & set(paths[1])
+    return [p for p in paths[0] if p in both] == [p for p in paths[1] if p in both]
 
 
 def compare_json(comparison, lines, pairs, theirs, suffix):
