@@ -70,16 +70,20 @@ avro_spread_groups(uint8_t *p, uint64_t n)
 #define AVRO_SPREADS(n)		false
 #endif
 
-/* Bytes that writing a number may touch, whatever its length. */
+/*
+ * long and int: zig-zag, then 7 bits a byte, least significant first.  Bytes
+ * behind the number may be overwritten, up to AVRO_LONG_ROOM in all.
+ */
 #define AVRO_LONG_ROOM	10
 
-/* A long for which there is room. */
 static inline void
-avro_put_reserved_long(AvroBuffer *buf, int64_t value)
+avro_put_long(AvroBuffer *buf, int64_t value)
 {
 	uint64_t	n = ((uint64_t) value << 1) ^ (uint64_t) (value >> 63);
-	uint8_t    *p = buf->data + buf->len;
+	uint8_t    *p;
 
+	avro_buffer_reserve(buf, AVRO_LONG_ROOM);
+	p = buf->data + buf->len;
 	if (n < 0x80)
 	{
 		*p = (uint8_t) n;
@@ -100,17 +104,6 @@ avro_put_reserved_long(AvroBuffer *buf, int64_t value)
 	buf->len = p - buf->data;
 }
 
-/*
- * long and int: zig-zag, then 7 bits a byte, least significant first.  Bytes
- * behind the number may be overwritten, up to AVRO_LONG_ROOM in all.
- */
-static inline void
-avro_put_long(AvroBuffer *buf, int64_t value)
-{
-	avro_buffer_reserve(buf, AVRO_LONG_ROOM);
-	avro_put_reserved_long(buf, value);
-}
-
 #define avro_put_int(buf, value)	avro_put_long(buf, value)
 
 static inline void
@@ -124,10 +117,8 @@ avro_put_boolean(AvroBuffer *buf, bool value)
 static inline void
 avro_put_bytes(AvroBuffer *buf, const void *data, size_t len)
 {
-	avro_buffer_reserve(buf, AVRO_LONG_ROOM + len);
-	avro_put_reserved_long(buf, (int64_t) len);
-	memcpy(buf->data + buf->len, data, len);
-	buf->len += len;
+	avro_put_long(buf, (int64_t) len);
+	avro_put_raw(buf, data, len);
 }
 
 /* Little-endian, whatever the machine's order is. */

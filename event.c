@@ -36,3 +36,22 @@ event_add_header(Event *event, const char *name, const char *value,
 	event->headers[event->nheaders].value_len = value_len;
 	event->nheaders++;
 }
+
+void
+event_start_bytes(AvroBuffer *buf)
+{
+	buf->len = 0;
+	avro_buffer_reserve(buf, EVENT_HEADROOM);
+	buf->len = EVENT_HEADROOM;
+}
+
+EventBytes
+event_finish_bytes(const AvroBuffer *buf)
+{
+	EventBytes	bytes = {
+		.data = buf->data + EVENT_HEADROOM,
+		.len = buf->len - EVENT_HEADROOM,
+	};
+
+	return bytes;
+}

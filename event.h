@@ -15,6 +15,7 @@
 #define WAL2KAFKA_EVENT_H
 
 #include "access/xlogdefs.h"
+#include "avro_encode.h"
 #include "datatype/timestamp.h"
 
 /*
@@ -206,6 +207,13 @@ struct EventSink
  */
 extern void event_add_header(Event *event, const char *name,
 							 const char *value, size_t value_len);
+
+/*
+ * Begin a key or value in a buffer, with the headroom in front of it; and what
+ * is in it then, valid until the buffer is used again.
+ */
+extern void event_start_bytes(AvroBuffer *buf);
+extern EventBytes event_finish_bytes(const AvroBuffer *buf);
 
 /*
  * The sink of this process, or NULL.  Set it before a decoding context is

@@ -12,6 +12,7 @@
 #include "avro_schema.h"
 #include "event_serialize.h"
 #include "flat.h"
+#include "options.h"
 #include "preload/shared_state.h"
 #include "route.h"
 #include "topic_name.h"
@@ -257,19 +258,6 @@ parse_field(FlatField *result, char *item, const char *prefix,
 	return result->fact != NULL;
 }
 
-static char *
-trim(char *item)
-{
-	char	   *end = item + strlen(item);
-
-	while (isspace((unsigned char) *item))
-		item++;
-	while (end > item && isspace((unsigned char) end[-1]))
-		end--;
-	*end = '\0';
-	return item;
-}
-
 static void
 parse_fields(FlatFields *result, const char *list, const char *prefix,
 			 const char *setting, const Settings *settings)
@@ -280,7 +268,7 @@ parse_fields(FlatFields *result, const char *list, const char *prefix,
 	result->fields = palloc0((strlen(rest) / 2 + 1) * sizeof(FlatField));
 	while ((item = strsep(&rest, ",")) != NULL)
 	{
-		item = trim(item);
+		item = options_trim(item);
 		if (item[0] != '\0' &&
 			parse_field(&result->fields[result->count], item,
 						relation_map_utf8(prefix), setting, settings))

@@ -92,25 +92,6 @@ heartbeat_due_in(const Heartbeat *heartbeat, TimestampTz now)
 	return (long) Min((heartbeat->due - now + 999) / 1000, INT_MAX);
 }
 
-static void
-start_buffer(AvroBuffer *buf)
-{
-	buf->len = 0;
-	avro_buffer_reserve(buf, EVENT_HEADROOM);
-	buf->len = EVENT_HEADROOM;
-}
-
-static EventBytes
-finish_buffer(AvroBuffer *buf)
-{
-	EventBytes	bytes = {
-		.data = buf->data + EVENT_HEADROOM,
-		.len = buf->len - EVENT_HEADROOM,
-	};
-
-	return bytes;
-}
-
 void
 heartbeat_send(Heartbeat *heartbeat, TimestampTz now)
 {
@@ -122,13 +103,13 @@ heartbeat_send(Heartbeat *heartbeat, TimestampTz now)
 		return;
 	heartbeat->due = now + heartbeat->interval_us;
 
-	start_buffer(&heartbeat->key);
+	event_start_bytes(&heartbeat->key);
 	avro_put_bytes(&heartbeat->key, heartbeat->server_name,
 				   strlen(heartbeat->server_name));
-	event.key = finish_buffer(&heartbeat->key);
-	start_buffer(&heartbeat->value);
+	event.key = event_finish_bytes(&heartbeat->key);
+	event_start_bytes(&heartbeat->value);
 	avro_put_long(&heartbeat->value, us / 1000);
-	event.value = finish_buffer(&heartbeat->value);
+	event.value = event_finish_bytes(&heartbeat->value);
 
 	event.target = &heartbeat->target;
 	event.time = now;

@@ -383,3 +383,16 @@ options_wipe(OptionList *list)
 	list->options = NULL;
 	list->count = 0;
 }
+
+char *
+options_trim(char *item)
+{
+	char	   *end = item + strlen(item);
+
+	while (isspace((unsigned char) *item))
+		item++;
+	while (end > item && isspace((unsigned char) end[-1]))
+		end--;
+	*end = '\0';
+	return item;
+}

@@ -31,6 +31,9 @@ typedef struct OptionList
 extern OptionList options_parse(const char *setting, const char *text);
 extern OptionList options_read_file(const char *setting, const char *path);
 
+/* Cut spaces off both ends, in place. */
+extern char *options_trim(char *item);
+
 /* Overwrite all values with zeroes and free the list. */
 extern void options_wipe(OptionList *list);
 

@@ -14,6 +14,7 @@
 #include "avro_schema.h"
 #include "event_serialize.h"
 #include "json_payload.h"
+#include "options.h"
 #include "outbox.h"
 #include "preload/regex_list.h"
 #include "route.h"
@@ -93,19 +94,6 @@ struct OutboxShape
  * Settings
  * --------------------------------------------------------------------- */
 
-static char *
-trim(char *item)
-{
-	char	   *end = item + strlen(item);
-
-	while (isspace((unsigned char) *item))
-		item++;
-	while (end > item && isspace((unsigned char) end[-1]))
-		end--;
-	*end = '\0';
-	return item;
-}
-
 static void
 raise_placement(const char *item)
 {
@@ -131,9 +119,9 @@ parse_additional(OutboxRules *rules, char *item)
 
 	if (placement == NULL || item != NULL)
 		raise_placement(whole);
-	additional->column_name = trim(column);
-	additional->alias = alias != NULL ? trim(alias) : additional->column_name;
-	placement = trim(placement);
+	additional->column_name = options_trim(column);
+	additional->alias = alias != NULL ? options_trim(alias) : additional->column_name;
+	placement = options_trim(placement);
 	while (i < lengthof(placement_names) &&
 		   pg_strcasecmp(placement, placement_names[i]) != 0)
 		i++;
@@ -171,7 +159,7 @@ outbox_rules_create(MemoryContext cxt, const Settings *settings)
 	rules->additional = palloc0((strlen(rest) / 2 + 1) * sizeof(Additional));
 	while ((item = strsep(&rest, ",")) != NULL)
 	{
-		item = trim(item);
+		item = options_trim(item);
 		if (item[0] != '\0')
 			parse_additional(rules, item);
 	}

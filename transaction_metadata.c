@@ -297,25 +297,6 @@ put_present(AvroBuffer *buf)
 	avro_put_long(buf, 1);
 }
 
-static void
-start_buffer(AvroBuffer *buf)
-{
-	buf->len = 0;
-	avro_buffer_reserve(buf, EVENT_HEADROOM);
-	buf->len = EVENT_HEADROOM;
-}
-
-static EventBytes
-finish_buffer(AvroBuffer *buf)
-{
-	EventBytes	bytes = {
-		.data = buf->data + EVENT_HEADROOM,
-		.len = buf->len - EVENT_HEADROOM,
-	};
-
-	return bytes;
-}
-
 /*
  * Status and id of the value, and the whole key.
  */
@@ -330,11 +311,11 @@ start_record(TransactionMetadata *metadata, const char *status,
 	event->target = &metadata->target;
 	event->lsn = lsn;
 
-	start_buffer(&metadata->key);
+	event_start_bytes(&metadata->key);
 	avro_put_bytes(&metadata->key, id, len);
-	event->key = finish_buffer(&metadata->key);
+	event->key = event_finish_bytes(&metadata->key);
 
-	start_buffer(&metadata->value);
+	event_start_bytes(&metadata->value);
 	put_string(&metadata->value, status);
 	avro_put_bytes(&metadata->value, id, len);
 }
@@ -349,7 +330,7 @@ finish_record(TransactionMetadata *metadata, Event *event)
 		(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 
 	avro_put_long(&metadata->value, us / 1000);
-	event->value = finish_buffer(&metadata->value);
+	event->value = event_finish_bytes(&metadata->value);
 }
 
 void
