@@ -254,20 +254,7 @@ start_buffer(Envelope *envelope, AvroBuffer *buf)
 		pfree(buf->data);
 		avro_buffer_init(buf, envelope->context);
 	}
-	buf->len = 0;
-	avro_buffer_reserve(buf, EVENT_HEADROOM);
-	buf->len = EVENT_HEADROOM;
-}
-
-static EventBytes
-finished(AvroBuffer *buf)
-{
-	EventBytes	bytes = {
-		.data = buf->data + EVENT_HEADROOM,
-		.len = buf->len - EVENT_HEADROOM,
-	};
-
-	return bytes;
+	event_start_bytes(buf);
 }
 
 /*
@@ -445,7 +432,7 @@ envelope_start_key(Envelope *envelope, EnvelopeKey which)
 EventBytes
 envelope_finish(AvroBuffer *buf)
 {
-	return finished(buf);
+	return event_finish_bytes(buf);
 }
 
 void
@@ -605,7 +592,7 @@ envelope_value(Envelope *envelope, const Event *event,
 	put_transaction(envelope, buf, event);
 	avro_put_bytes(buf, event_kinds[event->kind].op, 1);
 	avro_put_raw(buf, envelope->times.data, envelope->times.len);
-	return finished(buf);
+	return event_finish_bytes(buf);
 }
 
 bool
@@ -638,7 +625,7 @@ envelope_key(Envelope *envelope, EnvelopeKey which,
 	envelope->column = NULL;
 	if (entry->key_tail_len > 0)
 		avro_put_raw(buf, entry->key_tail, entry->key_tail_len);
-	*key = finished(buf);
+	*key = event_finish_bytes(buf);
 	return true;
 }
 
@@ -696,7 +683,7 @@ envelope_message(Envelope *envelope, Event *event, const char *prefix,
 	start_buffer(envelope, buf);
 	PUT_VALUE_SECOND(buf);
 	put_string(buf, utf8_prefix);
-	event->key = finished(buf);
+	event->key = event_finish_bytes(buf);
 
 	buf = &envelope->value;
 	start_buffer(envelope, buf);
@@ -711,7 +698,7 @@ envelope_message(Envelope *envelope, Event *event, const char *prefix,
 	PUT_VALUE_SECOND(buf);
 	put_content(buf, content, len,
 				(BinaryHandling) settings->binary_handling_mode);
-	event->value = finished(buf);
+	event->value = event_finish_bytes(buf);
 }
 
 const RelationColumn *

@@ -25,7 +25,7 @@ SELECT 'created' FROM pg_create_logical_replication_slot('regress_vector', 'wal2
 INSERT INTO t VALUES
 	('[1,2.5,0.1,-3e-20,1024.1,3.4028235e38]', '[0,-0.25]',
 	'[1,-0.5,65504,0.0009765625,5.9604645e-08,-6.1035156e-05]',
-	'{1:0.1,3:2}/5', ARRAY['[1]'::vector, NULL]),
+	'{1:0.1,3:2}/5', ARRAY['[1]'::vector]),
 	(NULL, NULL, NULL, '{}/1000000000', '{}'),
 	(NULL, NULL, NULL, '{40000:1}/100000', '{}');
 INSERT INTO old
