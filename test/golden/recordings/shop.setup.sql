@@ -1,0 +1,13 @@
+create schema shop; create extension if not exists citext;
+create type shop.status as enum ('new','paid','shipped');
+create domain shop.email as citext check (value ~ '@');
+create domain shop.money2 as numeric(12,4) default 0.5 not null;
+create table shop.customers(id bigint generated always as identity primary key, name varchar(50) not null default 'anon', mail shop.email, vip boolean not null default false, born date default '1990-01-01', score real default 1.5, tags text[] default '{}', prefs jsonb not null default '{"a": [1, 2]}', created timestamptz(3) not null default '2024-01-01 00:00:00+00', code char(4) default 'ab', ip inet default '127.0.0.1', st shop.status not null default 'new', sts shop.status[], b bytea default '\x01', iv interval default '1 day 02:03:04', bits bit(3) default B'101', vb varbit(9), t time(0) default '12:34:56', tz timetz, d8 double precision default 0, i2 smallint default -3, amt shop.money2);
+create table shop.orders(cust bigint not null references shop.customers, no int not null, price numeric(20,6), qty numeric(5,0) default 10, big numeric, total money default 12.34, primary key(no, cust));
+alter table shop.orders replica identity full;
+create table shop."Items"("Id" uuid primary key, "Order No" int, "naïve" text, x xml, r int4range, tsr tstzrange, p point, j json default '[]', n numeric(3,3) default 0.125, ts timestamp(6) default '1999-12-31 23:59:59.999999', ts1 timestamp(1));
+create table shop.log(at timestamp default '2020-02-02', msg text);
+create table shop.par(id int, k text, v int default 7, primary key (k, id)) partition by list (k);
+create table shop.par_a partition of shop.par for values in ('a');
+create table shop.par_b partition of shop.par for values in ('b');
+insert into shop.customers(name, mail) values ('x','A@b'), (default, null);
