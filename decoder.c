@@ -490,14 +490,16 @@ add_key_header(Decoder *decoder, const RelationEntry *entry, Event *event,
 }
 
 /*
- * A delete's tombstone, with the same key and headers.
+ * A delete's tombstone, with the same key and headers.  A table without a key
+ * has a null one, as Debezium sends it; but where the row's key is not known,
+ * there is nothing that the tombstone could be of.
  */
 static void
 emit_tombstone(Decoder *decoder, const Event *deletion)
 {
 	Event		event = *deletion;
 
-	if (!decoder->settings->tombstones_on_delete || event.key.data == NULL)
+	if (!decoder->settings->tombstones_on_delete || event.no_identity)
 		return;
 	event.kind = EVENT_TOMBSTONE;
 	event.value.data = NULL;
@@ -534,7 +536,7 @@ emit_flat(Decoder *decoder, RelationEntry *entry, Event *event,
 	emit(decoder, event);
 	if (event->kind == EVENT_DELETE &&
 		mode == DELETE_REWRITE_WITH_TOMBSTONE &&
-		decoder->settings->tombstones_on_delete && event->key.data != NULL)
+		decoder->settings->tombstones_on_delete && !event->no_identity)
 	{
 		event->kind = EVENT_TOMBSTONE;
 		event->value.data = NULL;
