@@ -490,16 +490,14 @@ add_key_header(Decoder *decoder, const RelationEntry *entry, Event *event,
 }
 
 /*
- * A delete's tombstone, with the same key and headers.  A table without a key
- * has a null one, as Debezium sends it; but where the row's key is not known,
- * there is nothing that the tombstone could be of.
+ * A delete's tombstone, with the same key and headers.
  */
 static void
 emit_tombstone(Decoder *decoder, const Event *deletion)
 {
 	Event		event = *deletion;
 
-	if (!decoder->settings->tombstones_on_delete || event.no_identity)
+	if (!decoder->settings->tombstones_on_delete || event.key.data == NULL)
 		return;
 	event.kind = EVENT_TOMBSTONE;
 	event.value.data = NULL;
@@ -536,7 +534,7 @@ emit_flat(Decoder *decoder, RelationEntry *entry, Event *event,
 	emit(decoder, event);
 	if (event->kind == EVENT_DELETE &&
 		mode == DELETE_REWRITE_WITH_TOMBSTONE &&
-		decoder->settings->tombstones_on_delete && !event->no_identity)
+		decoder->settings->tombstones_on_delete && event->key.data != NULL)
 	{
 		event->kind = EVENT_TOMBSTONE;
 		event->value.data = NULL;

@@ -34,6 +34,7 @@ sub plain
 }
 
 # topic => [[key, value], ...] of a recording, with or without schemas.
+# Without keys there are no tombstones here.
 sub recorded
 {
 	my ($name, $with_schemas) = @_;
@@ -61,6 +62,11 @@ sub recorded
 			$record->{$part} = $with_schemas && $schema
 			  ? qq({"schema":$schemas{$schema},"payload":$text}) : $text;
 		}
+	}
+	foreach my $topic (keys %topics)
+	{
+		@{ $topics{$topic} } =
+		  grep { defined $_->{key} || defined $_->{value} } @{ $topics{$topic} };
 	}
 	return \%topics;
 }
