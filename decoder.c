@@ -44,10 +44,10 @@
 #include "json_encode.h"
 #include "outbox.h"
 #include "partition_routing.h"
-#include "topic_name.h"
-#include "unchanged.h"
 #include "preload/regex_list.h"
+#include "topic_name.h"
 #include "transaction_metadata.h"
+#include "unchanged.h"
 
 /* The plugin's own option, beside those that are settings. */
 #define OPTION_FORMAT	"format"
@@ -373,8 +373,8 @@ static void
 write_event(LogicalDecodingContext *ctx, const Event *event,
 			OutputFormat format)
 {
-	bool		own = format != OUTPUT_AVRO && GetDatabaseEncoding() != PG_UTF8 &&
-		!IsTransactionState();
+	bool		own = format != OUTPUT_AVRO &&
+		GetDatabaseEncoding() != PG_UTF8 && !IsTransactionState();
 	MemoryContext old = CurrentMemoryContext;
 
 	if (own)

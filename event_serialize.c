@@ -28,15 +28,9 @@
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
+#include "avro_decode.h"
 #include "avro_schema.h"
 #include "event_serialize.h"
-
-/* What is left of some Avro bytes. */
-typedef struct Reader
-{
-	const uint8 *p;
-	const uint8 *end;
-} Reader;
 
 /*
  * Parsed schemas.  Several schemas can have one fingerprint, since it leaves
@@ -58,7 +52,7 @@ static CachedSchema cached_schemas[MAX_CACHED_SCHEMAS];
 static int	ncached_schemas = 0;
 static int	last_used_schema = 0;
 
-static void append_value(StringInfo out, const AvroNode *node, Reader *reader);
+static void append_value(StringInfo out, const AvroNode *node, AvroReader *reader);
 
 static bool
 is_schema(const CachedSchema *cached, const EventSchema *schema)
@@ -117,53 +111,6 @@ get_schema_node(const EventSchema *schema)
  * Avro bytes to JSON
  * --------------------------------------------------------------------- */
 
-static void
-raise_truncated(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("Avro bytes do not fit their schema")));
-}
-
-static const uint8 *
-read_raw(Reader *reader, int64 len)
-{
-	const uint8 *start = reader->p;
-
-	if (len < 0 || len > reader->end - reader->p)
-		raise_truncated();
-	reader->p += len;
-	return start;
-}
-
-static int64
-read_long(Reader *reader)
-{
-	uint64		n = 0;
-
-	for (int shift = 0; shift < 64; shift += 7)
-	{
-		uint8		byte = *read_raw(reader, 1);
-
-		n |= (uint64) (byte & 0x7F) << shift;
-		if (!(byte & 0x80))
-			return (int64) (n >> 1) ^ -(int64) (n & 1);
-	}
-	raise_truncated();
-	return 0;					/* not reached */
-}
-
-static uint64
-read_little_endian(Reader *reader, int nbytes)
-{
-	const uint8 *p = read_raw(reader, nbytes);
-	uint64		bits = 0;
-
-	for (int i = 0; i < nbytes; i++)
-		bits |= (uint64) p[i] << (8 * i);
-	return bits;
-}
-
 /* JSON has no word for these. */
 static bool
 append_special(StringInfo out, double value)
@@ -178,9 +125,9 @@ append_special(StringInfo out, double value)
 }
 
 static void
-append_float(StringInfo out, Reader *reader)
+append_float(StringInfo out, AvroReader *reader)
 {
-	uint32		bits = (uint32) read_little_endian(reader, 4);
+	uint32		bits = (uint32) avro_read_little_endian(reader, 4);
 	char		text[FLOAT_SHORTEST_DECIMAL_LEN];
 	float		value;
 
@@ -193,9 +140,9 @@ append_float(StringInfo out, Reader *reader)
 }
 
 static void
-append_double(StringInfo out, Reader *reader)
+append_double(StringInfo out, AvroReader *reader)
 {
-	uint64		bits = read_little_endian(reader, 8);
+	uint64		bits = avro_read_little_endian(reader, 8);
 	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
 	double		value;
 
@@ -277,10 +224,10 @@ append_base64(StringInfo out, const uint8 *bytes, size_t len)
 }
 
 static void
-append_bytes(StringInfo out, const AvroNode *node, Reader *reader)
+append_bytes(StringInfo out, const AvroNode *node, AvroReader *reader)
 {
-	int64		len = read_long(reader);
-	const uint8 *bytes = read_raw(reader, len);
+	int64		len = avro_read_long(reader);
+	const uint8 *bytes = avro_read_raw(reader, len);
 
 	if (node->decimal)
 	{
@@ -297,16 +244,16 @@ append_bytes(StringInfo out, const AvroNode *node, Reader *reader)
 }
 
 static void
-append_string(StringInfo out, Reader *reader)
+append_string(StringInfo out, AvroReader *reader)
 {
-	int64		len = read_long(reader);
-	const uint8 *text = read_raw(reader, len);
+	int64		len = avro_read_long(reader);
+	const uint8 *text = avro_read_raw(reader, len);
 
 	avro_schema_append_string(out, (const char *) text, len);
 }
 
 static void
-append_record(StringInfo out, const AvroNode *node, Reader *reader)
+append_record(StringInfo out, const AvroNode *node, AvroReader *reader)
 {
 	appendStringInfoChar(out, '{');
 	for (int i = 0; i < node->nchildren; i++)
@@ -322,19 +269,19 @@ append_record(StringInfo out, const AvroNode *node, Reader *reader)
  * size, which only those need who skip it.
  */
 static void
-append_blocks(StringInfo out, const AvroNode *node, Reader *reader)
+append_blocks(StringInfo out, const AvroNode *node, AvroReader *reader)
 {
 	bool		is_map = node->kind == AVRO_KIND_MAP;
 	bool		first = true;
 	int64		count;
 
 	appendStringInfoChar(out, is_map ? '{' : '[');
-	while ((count = read_long(reader)) != 0)
+	while ((count = avro_read_long(reader)) != 0)
 	{
 		if (count < 0)
 		{
 			count = count == PG_INT64_MIN ? PG_INT64_MAX : -count;
-			(void) read_long(reader);
+			(void) avro_read_long(reader);
 		}
 		for (; count > 0; count--)
 		{
@@ -354,7 +301,7 @@ append_blocks(StringInfo out, const AvroNode *node, Reader *reader)
 }
 
 static void
-append_value(StringInfo out, const AvroNode *node, Reader *reader)
+append_value(StringInfo out, const AvroNode *node, AvroReader *reader)
 {
 	int64		branch;
 
@@ -366,11 +313,11 @@ append_value(StringInfo out, const AvroNode *node, Reader *reader)
 			appendStringInfoString(out, "null");
 			break;
 		case AVRO_KIND_BOOLEAN:
-			appendStringInfoString(out, *read_raw(reader, 1) ? "true" : "false");
+			appendStringInfoString(out, *avro_read_raw(reader, 1) ? "true" : "false");
 			break;
 		case AVRO_KIND_INT:
 		case AVRO_KIND_LONG:
-			appendStringInfo(out, INT64_FORMAT, read_long(reader));
+			appendStringInfo(out, INT64_FORMAT, avro_read_long(reader));
 			break;
 		case AVRO_KIND_FLOAT:
 			append_float(out, reader);
@@ -392,9 +339,9 @@ append_value(StringInfo out, const AvroNode *node, Reader *reader)
 			append_blocks(out, node, reader);
 			break;
 		case AVRO_KIND_UNION:
-			branch = read_long(reader);
+			branch = avro_read_long(reader);
 			if (branch < 0 || branch >= node->nchildren)
-				raise_truncated();
+				avro_read_failed();
 			append_value(out, node->children[branch], reader);
 			break;
 	}
@@ -404,11 +351,11 @@ void
 event_serialize_datum(StringInfo out, const EventSchema *schema,
 					  const uint8 *data, size_t len)
 {
-	Reader		reader = {data, data + len};
+	AvroReader		reader = {data, data + len};
 
 	append_value(out, get_schema_node(schema), &reader);
 	if (reader.p != reader.end)
-		raise_truncated();
+		avro_read_failed();
 }
 
 void
@@ -417,15 +364,15 @@ event_serialize_header(Event *event, const char *name,
 					   size_t len)
 {
 	const AvroNode *node = get_schema_node(schema);
-	Reader		reader = {data, data + len};
+	AvroReader		reader = {data, data + len};
 	StringInfoData text;
 
 	if (node->kind == AVRO_KIND_UNION)
 	{
-		int64		branch = read_long(&reader);
+		int64		branch = avro_read_long(&reader);
 
 		if (branch < 0 || branch >= node->nchildren)
-			raise_truncated();
+			avro_read_failed();
 		node = node->children[branch];
 	}
 	if (node->kind == AVRO_KIND_NULL)
@@ -437,9 +384,9 @@ event_serialize_header(Event *event, const char *name,
 	initStringInfo(&text);
 	if (node->kind == AVRO_KIND_STRING)
 	{
-		int64		text_len = read_long(&reader);
+		int64		text_len = avro_read_long(&reader);
 
-		appendBinaryStringInfo(&text, (const char *) read_raw(&reader, text_len),
+		appendBinaryStringInfo(&text, (const char *) avro_read_raw(&reader, text_len),
 							   (int) text_len);
 		event_add_header(event, name, text.data, text.len);
 		return;

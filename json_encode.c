@@ -22,6 +22,7 @@
 #include "utils/datetime.h"
 #include "utils/memutils.h"
 
+#include "avro_decode.h"
 #include "java_text.h"
 #include "json_encode.h"
 #include "type_map.h"
@@ -140,8 +141,7 @@ struct JsonConverter
 /* The Avro bytes that are left, and where text goes. */
 typedef struct Walk
 {
-	const uint8 *p;
-	const uint8 *end;
+	AvroReader	in;
 	AvroBuffer *out;
 	TextStyle	style;
 	bool		numeric;		/* decimals as numbers */
@@ -761,56 +761,9 @@ get_plan(EventSchema *schema, const Settings *settings, bool is_key)
  * --------------------------------------------------------------------- */
 
 static void
-raise_truncated(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("Avro bytes do not fit their schema")));
-}
-
-static inline const uint8 *
-take(Walk *walk, int64 len)
-{
-	const uint8 *start = walk->p;
-
-	if (unlikely(len < 0 || len > walk->end - walk->p))
-		raise_truncated();
-	walk->p += len;
-	return start;
-}
-
-static inline int64
-take_long(Walk *walk)
-{
-	uint64		n = 0;
-
-	for (int shift = 0; shift < 64; shift += 7)
-	{
-		uint8		byte = *take(walk, 1);
-
-		n |= (uint64) (byte & 0x7F) << shift;
-		if (!(byte & 0x80))
-			return (int64) (n >> 1) ^ -(int64) (n & 1);
-	}
-	raise_truncated();
-	return 0;					/* not reached */
-}
-
-static uint64
-take_little_endian(Walk *walk, int nbytes)
-{
-	const uint8 *p = take(walk, nbytes);
-	uint64		bits = 0;
-
-	for (int i = 0; i < nbytes; i++)
-		bits |= (uint64) p[i] << (8 * i);
-	return bits;
-}
-
-static void
 walk_float(Walk *walk, bool is_double)
 {
-	uint64		bits = take_little_endian(walk, is_double ? 8 : 4);
+	uint64		bits = avro_read_little_endian(&walk->in, is_double ? 8 : 4);
 	uint32		low = (uint32) bits;
 	double		value;
 	float		single;
@@ -865,7 +818,7 @@ put_header_time(AvroBuffer *out, int64 ms)
 static void
 walk_integer(Walk *walk, const ConnectType *type)
 {
-	int64		value = take_long(walk);
+	int64		value = avro_read_long(&walk->in);
 
 	if (walk->style != STYLE_HEADER || type->logical == LOGICAL_NONE)
 		java_put_int64(walk->out, value);
@@ -877,8 +830,8 @@ walk_integer(Walk *walk, const ConnectType *type)
 static void
 walk_string(Walk *walk, bool embedded)
 {
-	int64		len = take_long(walk);
-	const char *text = (const char *) take(walk, len);
+	int64		len = avro_read_long(&walk->in);
+	const char *text = (const char *) avro_read_raw(&walk->in, len);
 
 	if (walk->style == STYLE_JSON)
 		java_put_json_string(walk->out, text, len);
@@ -891,8 +844,8 @@ walk_string(Walk *walk, bool embedded)
 static void
 walk_bytes(Walk *walk, const ConnectType *type, bool embedded)
 {
-	int64		len = take_long(walk);
-	const uint8 *bytes = take(walk, len);
+	int64		len = avro_read_long(&walk->in);
+	const uint8 *bytes = avro_read_raw(&walk->in, len);
 
 	if (walk->style == STYLE_JSON)
 		put_bytes(walk->out, type, bytes, len, walk->numeric);
@@ -919,7 +872,7 @@ walk_struct_as_string(Walk *walk, const ConnectType *type)
 		const Piece *label = &field->label[STYLE_STRING];
 		ConnectPlace place = field->place;
 
-		if (place.optional && take_long(walk) == place.null_branch)
+		if (place.optional && avro_read_long(&walk->in) == place.null_branch)
 			continue;
 		place.optional = false;
 		if (!first)
@@ -990,12 +943,12 @@ walk_blocks(Walk *walk, const ConnectType *type)
 	int64		count;
 
 	avro_put_raw(walk->out, brackets ? "[" : "{", 1);
-	while ((count = take_long(walk)) != 0)
+	while ((count = avro_read_long(&walk->in)) != 0)
 	{
 		if (count < 0)
 		{
 			count = count == PG_INT64_MIN ? PG_INT64_MAX : -count;
-			(void) take_long(walk);
+			(void) avro_read_long(&walk->in);
 		}
 		for (; count > 0; count--)
 		{
@@ -1014,7 +967,7 @@ walk_place(Walk *walk, const ConnectPlace *place, bool embedded)
 {
 	const ConnectType *type = place->type;
 
-	if (place->optional && take_long(walk) == place->null_branch)
+	if (place->optional && avro_read_long(&walk->in) == place->null_branch)
 	{
 		avro_put_raw(walk->out, "null", 4);
 		return;
@@ -1022,7 +975,7 @@ walk_place(Walk *walk, const ConnectPlace *place, bool embedded)
 	switch (type->kind)
 	{
 		case CONNECT_BOOLEAN:
-			put_text(walk->out, *take(walk, 1) ? "true" : "false");
+			put_text(walk->out, *avro_read_raw(&walk->in, 1) ? "true" : "false");
 			break;
 		case CONNECT_INT8:
 		case CONNECT_INT16:
@@ -1058,16 +1011,15 @@ walk_datum(AvroBuffer *out, const ConnectPlace *root, EventBytes bytes,
 		   TextStyle style, bool numeric)
 {
 	Walk		walk = {
-		.p = bytes.data,
-		.end = bytes.data + bytes.len,
+		.in = {bytes.data, bytes.data + bytes.len},
 		.out = out,
 		.style = style,
 		.numeric = numeric,
 	};
 
 	walk_place(&walk, root, false);
-	if (walk.p != walk.end)
-		raise_truncated();
+	if (walk.in.p != walk.in.end)
+		avro_read_failed();
 }
 
 /* ---------------------------------------------------------------------

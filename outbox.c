@@ -81,6 +81,7 @@ struct OutboxShape
 	bool		payload_is_text;
 	bool		payload_is_bytes;
 	bool		warned_expand;
+	bool		warned_update;
 
 	/* the envelope's fields: the payload, then columns */
 	int			nfields;
@@ -821,7 +822,7 @@ outbox_fill_event(OutboxShape *shape, Envelope *envelope, Event *event,
 }
 
 void
-outbox_refuse_update(const OutboxShape *shape, const RelationEntry *entry)
+outbox_refuse_update(OutboxShape *shape, const RelationEntry *entry)
 {
 	int			level = WARNING;	/* LOG is the next that does not raise */
 
@@ -836,6 +837,10 @@ outbox_refuse_update(const OutboxShape *shape, const RelationEntry *entry)
 			level = ERROR;
 			break;
 	}
+	/* one update may be of a million rows */
+	if (level != ERROR && shape->warned_update)
+		return;
+	shape->warned_update = true;
 	ereport(level,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("a row of outbox table \"%s.%s\" was updated, which is no event",

@@ -61,9 +61,9 @@ extern void outbox_fill_event(OutboxShape *shape, Envelope *envelope,
 /*
  * A row was updated, which is no event.  Says so as
  * outbox_table_op_invalid_behavior has it: raises
- * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, or logs and returns.
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, or logs the first and returns.
  */
-extern void outbox_refuse_update(const OutboxShape *shape,
+extern void outbox_refuse_update(OutboxShape *shape,
 								 const RelationEntry *entry);
 
 #endif							/* WAL2KAFKA_OUTBOX_H */
