@@ -316,15 +316,21 @@ chroot_major()
 
 make_chroot()
 {
-	local suite=$1 dir major log
+	local suite=$1 dir major log packages
 	major=$(chroot_major "$suite") || exit 1
 	dir="$WAL2KAFKA_CACHE/chroot/$suite"
 	log="$WAL2KAFKA_CACHE/chroot-$suite.log"
+	packages="postgresql-$major postgresql-server-dev-$major librdkafka-dev
+		libavro-dev libcurl4-openssl-dev libjansson-dev libpcre2-dev
+		make gcc pkg-config libipc-run-perl curl
+		python3-confluent-kafka python3-avro python3-requests"
 	[ "$(id -u)" = 0 ] || fail "a chroot needs root"
-	if [ ! -e "$dir/.complete" ]; then
+	# one of an earlier tree may lack what this one builds with
+	if [ "$(cat "$dir/.complete" 2>/dev/null)" != "$packages" ]; then
 		command -v debootstrap >/dev/null ||
 			fail "debootstrap is missing; install the package"
-		[ ! -d "$dir/proc/1" ] || umount "$dir/proc"
+		[ ! -d "$dir/proc/1" ] || umount "$dir/proc" ||
+			fail "cannot unmount proc in $dir"
 		rm -rf "$dir"
 		mkdir -p "$dir"
 		{
@@ -334,17 +340,14 @@ make_chroot()
 			echo 'create_main_cluster = false' > "$dir/etc/postgresql-common/createcluster.conf" &&
 			chroot "$dir" apt-get -o Acquire::Check-Valid-Until=false update &&
 			DEBIAN_FRONTEND=noninteractive chroot "$dir" apt-get install -y \
-				--no-install-recommends "postgresql-$major" "postgresql-server-dev-$major" \
-				librdkafka-dev libavro-dev libcurl4-openssl-dev libjansson-dev libpcre2-dev \
-				make gcc pkg-config libipc-run-perl curl \
-				python3-confluent-kafka python3-avro python3-requests &&
+				--no-install-recommends $packages &&
 			chroot "$dir" apt-get clean
 		} > "$log" 2>&1 || {
 			tail -n 10 "$log" >&2
 			umount "$dir/proc" 2>/dev/null
 			fail "could not make a chroot of $suite (whole log: $log)"
 		}
-		touch "$dir/.complete"
+		echo "$packages" > "$dir/.complete"
 	fi
 	[ -d "$dir/proc/1" ] || mount -t proc proc "$dir/proc" || fail "cannot mount proc in $dir"
 	echo "$dir"
