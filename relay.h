@@ -1,0 +1,63 @@
+/*
+ * relay.h
+ *		Events from the process that reads a table to the one that sends.
+ *
+ * The reader registers a RelaySink as event_sink: events, with what they are
+ * made of (topic, schemas), go into a queue of the server (shm_mq) in blocks.
+ * The streaming worker takes them out and emits them into its own sink as if
+ * it had encoded them.  Between events there are reports, of which this file
+ * knows only their length.
+ *
+ * The queue is bounded: the reader waits while it is full.
+ */
+#ifndef WAL2KAFKA_RELAY_H
+#define WAL2KAFKA_RELAY_H
+
+#include "postgres.h"
+
+#include "event.h"
+#include "storage/shm_mq.h"
+
+/* Bytes of a queue.  A larger event goes through it in pieces. */
+#define RELAY_QUEUE_SIZE	(1024 * 1024)
+
+typedef struct RelaySink RelaySink;
+typedef struct RelaySource RelaySource;
+
+typedef enum RelayItem
+{
+	RELAY_NOTHING,				/* the queue is empty now */
+	RELAY_EVENT,
+	RELAY_ANNOUNCE,				/* of event->target: see EventSink */
+	RELAY_REPORT,
+	RELAY_ENDED,				/* the other side is gone; nothing follows */
+} RelayItem;
+
+/*
+ * The reader's side.  Allocates in TopMemoryContext.  queue stays the
+ * caller's.  The other side's end is an error (ERRCODE_CONNECTION_FAILURE).
+ * Waits for room, answering interrupts.
+ */
+extern RelaySink *relay_sink_create(shm_mq_handle *queue);
+extern EventSink *relay_sink_events(RelaySink *sink);
+
+/* A report behind all events so far, handed over at once. */
+extern void relay_sink_report(RelaySink *sink, const void *data, Size len);
+
+/* Hand over what was collected. */
+extern void relay_sink_flush(RelaySink *sink);
+
+/*
+ * The worker's side.  Allocates in TopMemoryContext.  Never waits.
+ * relay_source_next() takes the next item.  What *event or *report (of *len
+ * bytes) points to is valid until the next call; an event's target, until the
+ * reader released it, or the source is destroyed: the sink of this process
+ * hears of that (event_sink->release()).  Raises ERRCODE_DATA_CORRUPTED for
+ * what it cannot read.
+ */
+extern RelaySource *relay_source_create(shm_mq_handle *queue);
+extern void relay_source_destroy(RelaySource *source);
+extern RelayItem relay_source_next(RelaySource *source, Event *event,
+								   const char **report, Size *len);
+
+#endif							/* WAL2KAFKA_RELAY_H */
