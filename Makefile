@@ -23,6 +23,7 @@ OBJS = \
 	partition_routing.o \
 	java_hash.o \
 	unchanged.o \
+	toast_reselect.o \
 	publication.o \
 	type_map.o \
 	type_modes.o \
@@ -40,6 +41,8 @@ OBJS = \
 	transaction_metadata.o \
 	context_headers.o \
 	heartbeat.o \
+	notification.o \
+	signal_table.o \
 	json_encode.o \
 	java_text.o \
 	event.o \
@@ -49,9 +52,25 @@ OBJS = \
 	schema_diff.o \
 	foreign.o \
 	kafka_sink.o \
+	kafka_source.o \
 	ack_tracker.o \
 	options.o \
+	place.o \
 	snapshot.o \
+	snapshot_scan.o \
+	snapshot_worker.o \
+	snapshot_progress.o \
+	snapshot_functions.o \
+	table_access.o \
+	row_predicate.o \
+	incremental.o \
+	relay.o \
+	snapshot_reader.o \
+	side_worker.o \
+	preload_point.o \
+	verify.o \
+	record_digest.o \
+	key_fold.o \
 	sql_functions.o \
 	decode.o
 
@@ -65,7 +84,7 @@ REGRESS = setup insert update delete identity keyless pk_change toast \
 	truncate messages partition generated generated_publication \
 	dropped_columns subxact rollback prepared ddl rewrite spill \
 	publication_tables publication_schema row_filter column_list \
-	publication_missing options names secrets skipped slot_permissions views functions adopt_slot \
+	publication_missing options names secrets skipped slot_permissions views functions adopt_slot snapshot_functions row_predicate \
 	table_filters column_filters message_keys topic_names topic_routing \
 	partition_routing skip_unchanged name_collisions bad_input timescale check_lists \
 	flat flat_deletes outbox \

@@ -93,6 +93,15 @@
 #define compat_lift_transaction_timeout()	((void) 0)
 #endif
 
+/* An index scan takes counters from 18. */
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
 /* Relation files are named by RelFileLocator since 16. */
 #if PG_VERSION_NUM >= 160000
 typedef RelFileLocator CompatRelFile;

@@ -45,6 +45,7 @@
 #include "outbox.h"
 #include "partition_routing.h"
 #include "preload/regex_list.h"
+#include "toast_reselect.h"
 #include "topic_name.h"
 #include "transaction_metadata.h"
 #include "unchanged.h"
@@ -67,6 +68,11 @@ static const char *const output_formats[] = {"json", "avro", "connect"};
 
 #define HEADER_NEW_KEY	"__debezium.newkey"
 #define HEADER_OLD_KEY	"__debezium.oldkey"
+#define HEADER_RESELECTED	"__wal2kafka.toast_reselected"
+
+void		(*decoder_gate) (Oid relid);
+void		(*decoder_watch) (Relation relation, HeapTuple row,
+							  XLogRecPtr commit_lsn);
 
 struct Decoder
 {
@@ -103,6 +109,9 @@ struct Decoder
 
 	/* snapshots */
 	XLogRecPtr	consistent_point;
+
+	/* columns of the row that were read again, for a header; NULL: none */
+	char	   *reselected;
 
 	/* for error messages */
 	const RelationEntry *current;
@@ -152,8 +161,8 @@ decoder_output_plugin_init(OutputPluginCallbacks *cb)
  * that.  Without a transaction the process is a walsender or a worker, and
  * does nothing else; returns 0.
  */
-static int
-pin_settings(void)
+int
+decoder_pin_settings(void)
 {
 	static const char *const pinned[][2] = {
 		{"DateStyle", "ISO, YMD"},
@@ -163,7 +172,7 @@ pin_settings(void)
 		{"bytea_output", "hex"},
 		{"lc_monetary", "C"},
 		{"xmlbinary", "base64"},
-		{"search_path", "pg_catalog"},
+		{"search_path", "pg_catalog, pg_temp"},
 	};
 
 	int			nest_level = IsTransactionState() ? NewGUCNestLevel() : 0;
@@ -296,7 +305,7 @@ decoder_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options,
 	{
 		char	   *database_name = current_database_name(ctx->context);
 
-		decoder->guc_nest_level = pin_settings();
+		decoder->guc_nest_level = decoder_pin_settings();
 		decoder->transactions =
 			transaction_metadata_create(ctx->context, decoder->settings,
 										database_name);
@@ -568,6 +577,7 @@ emit_outbox(Decoder *decoder, RelationEntry *entry, Event *event,
 		case EVENT_TOMBSTONE:
 		case EVENT_TRANSACTION:
 		case EVENT_HEARTBEAT:
+		case EVENT_NOTIFICATION:
 			break;
 	}
 }
@@ -586,6 +596,9 @@ emit_row(Decoder *decoder, RelationEntry *entry, Event *event,
 	for (int i = 0; i < entry->nheaders; i++)
 		event_add_header(event, entry->headers[i].name,
 						 entry->headers[i].value, entry->headers[i].value_len);
+	if (unlikely(decoder->reselected != NULL) && change->after != NULL)
+		event_add_header(event, HEADER_RESELECTED, decoder->reselected,
+						 strlen(decoder->reselected));
 	if (unlikely(entry->partitions != NULL) && event->kind != EVENT_TRUNCATE)
 	{
 		event->txn = decoder->transactional ? &decoder->txn : NULL;
@@ -871,6 +884,7 @@ operation_published(const RelationEntry *entry, EventKind kind)
 		case EVENT_TOMBSTONE:
 		case EVENT_TRANSACTION:
 		case EVENT_HEARTBEAT:
+		case EVENT_NOTIFICATION:
 			break;
 	}
 	return true;
@@ -894,6 +908,7 @@ kind_skipped(const Decoder *decoder, EventKind kind)
 		case EVENT_TOMBSTONE:
 		case EVENT_TRANSACTION:
 		case EVENT_HEARTBEAT:
+		case EVENT_NOTIFICATION:
 			break;
 	}
 	return false;
@@ -991,6 +1006,26 @@ take_unchanged(TupleTableSlot *new_slot, const TupleTableSlot *old_slot)
 }
 
 /*
+ * What is still not known may be read from the table.
+ */
+static void
+reselect(Decoder *decoder, const RelationEntry *entry,
+		 TupleTableSlot *new_slot)
+{
+	Bitmapset  *attnums = toast_reselect(entry, new_slot);
+	StringInfoData names;
+
+	if (attnums == NULL)
+		return;
+	initStringInfo(&names);
+	for (int i = 0; i < entry->ncolumns; i++)
+		if (bms_is_member(entry->columns[i].attnum, attnums))
+			appendStringInfo(&names, "%s%s", names.len > 0 ? "," : "",
+							 entry->columns[i].field.name);
+	decoder->reselected = names.data;
+}
+
+/*
  * The events of one change.
  */
 static void
@@ -1034,6 +1069,10 @@ emit_change(Decoder *decoder, RelationEntry *entry, EventKind kind,
 		return;
 	}
 
+	if (toast_reselect_on && kind != EVENT_DELETE &&
+		HeapTupleHasExternal(new_tuple))
+		reselect(decoder, entry, new_slot);
+
 	render_transaction(decoder);
 	event.target = &entry->target;
 	event.lsn = change->lsn;
@@ -1044,6 +1083,7 @@ emit_change(Decoder *decoder, RelationEntry *entry, EventKind kind,
 		emit_update(decoder, entry, &event, old_slot, new_slot);
 	else
 		emit_delete(decoder, entry, &event, old_slot);
+	decoder->reselected = NULL;
 }
 
 static void
@@ -1051,11 +1091,17 @@ decoder_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 			   Relation relation, ReorderBufferChange *change)
 {
 	Decoder    *decoder = ctx->output_plugin_private;
-	RelationEntry *entry = relation_map_get(decoder->map, relation);
+	RelationEntry *entry;
 	EventKind	kind = kind_of_change(change);
 	ErrorContextCallback callback;
 	MemoryContext old;
 
+	if (unlikely(decoder_gate != NULL))
+		decoder_gate(RelationGetRelid(relation));
+	if (unlikely(decoder_watch != NULL) && kind == EVENT_CREATE)
+		decoder_watch(relation, compat_change_tuple(change->data.tp.newtuple),
+					  txn->final_lsn);
+	entry = relation_map_get(decoder->map, relation);
 	if (!operation_selected(decoder, entry, kind, change->lsn))
 	{
 		pass_over(decoder);
@@ -1122,6 +1168,8 @@ decoder_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		Event		event = EVENT_INIT(EVENT_TRUNCATE);
 		RowChange	all_rows = {0};
 
+		if (unlikely(decoder_gate != NULL))
+			decoder_gate(RelationGetRelid(relations[i]));
 		if (!operation_selected(decoder, entry, EVENT_TRUNCATE,
 								change->lsn))
 		{
@@ -1224,11 +1272,36 @@ decoder_create_for_snapshot(MemoryContext cxt, const Settings *settings,
 	*decoder->settings = *settings;
 	decoder->consistent_point = consistent_point;
 	decoder->time = begin_time;
-	decoder->guc_nest_level = pin_settings();
+	decoder->guc_nest_level = decoder_pin_settings();
 	set_up(decoder, cxt, get_database_name(MyDatabaseId));
 	envelope_begin(decoder->envelope, &transaction);
 	MemoryContextSwitchTo(old);
 	return decoder;
+}
+
+void
+decoder_announce(Decoder *decoder, Relation relation)
+{
+	RelationEntry *entry = relation_map_get(decoder->map, relation);
+
+	/* an outbox table's topics are made as its rows name them */
+	if (entry->selected && entry->shape != SHAPE_OUTBOX &&
+		event_sink->announce != NULL)
+		event_sink->announce(event_sink, &entry->target);
+}
+
+void
+decoder_set_place(Decoder *decoder, TransactionId xid, XLogRecPtr place,
+				  TimestampTz time)
+{
+	EnvelopeTransaction transaction = {
+		.xid = xid,
+		.time = time,
+	};
+
+	decoder->consistent_point = place;
+	decoder->time = time;
+	envelope_begin(decoder->envelope, &transaction);
 }
 
 RelationMap *
@@ -1238,10 +1311,10 @@ decoder_relation_map(Decoder *decoder)
 }
 
 /*
- * The row as one of the topic's relation, if it is selected; else NULL.
+ * The row as one of the topic's relation; NULL if that is not selected.
  */
 static TupleTableSlot *
-select_row(RelationEntry *entry, TupleTableSlot *slot)
+row_of_topic(RelationEntry *entry, TupleTableSlot *slot)
 {
 	if (!entry->selected)
 		return NULL;
@@ -1249,7 +1322,18 @@ select_row(RelationEntry *entry, TupleTableSlot *slot)
 		slot = execute_attr_map_slot(entry->to_root, slot,
 									 entry->new_root_slot);
 	slot_getallattrs(slot);
-	if (publication_filter(&entry->rules, EVENT_READ, NULL, slot) ==
+	return slot;
+}
+
+/*
+ * The same, if the row filter lets it pass.
+ */
+static TupleTableSlot *
+select_row(RelationEntry *entry, TupleTableSlot *slot)
+{
+	slot = row_of_topic(entry, slot);
+	if (slot != NULL &&
+		publication_filter(&entry->rules, EVENT_READ, NULL, slot) ==
 		FILTER_SKIP)
 		return NULL;
 	return slot;
@@ -1261,19 +1345,17 @@ decoder_row_passes(Decoder *decoder, Relation relation, TupleTableSlot *slot)
 	return select_row(relation_map_get(decoder->map, relation), slot) != NULL;
 }
 
-bool
-decoder_emit_row(Decoder *decoder, Relation relation, TupleTableSlot *slot,
-				 const char *marker)
+/*
+ * Emit a row of the topic's relation.
+ */
+static void
+emit_read(Decoder *decoder, RelationEntry *entry, TupleTableSlot *slot,
+		  const char *marker)
 {
-	RelationEntry *entry = relation_map_get(decoder->map, relation);
 	Event		event = EVENT_INIT(EVENT_READ);
 	RowChange	change = {0};
 	ErrorContextCallback callback;
 	MemoryContext old;
-
-	slot = select_row(entry, slot);
-	if (slot == NULL)
-		return false;
 
 	decoder->current = entry;
 	decoder->current_kind = EVENT_READ;
@@ -1296,5 +1378,27 @@ decoder_emit_row(Decoder *decoder, Relation relation, TupleTableSlot *slot,
 	MemoryContextReset(decoder->event_context);
 	error_context_stack = callback.previous;
 	decoder->current = NULL;
-	return true;
+}
+
+bool
+decoder_emit_row(Decoder *decoder, Relation relation, TupleTableSlot *slot,
+				 const char *marker)
+{
+	RelationEntry *entry = relation_map_get(decoder->map, relation);
+
+	slot = select_row(entry, slot);
+	if (slot != NULL)
+		emit_read(decoder, entry, slot, marker);
+	return slot != NULL;
+}
+
+void
+decoder_emit_passed_row(Decoder *decoder, Relation relation,
+						TupleTableSlot *slot, const char *marker)
+{
+	RelationEntry *entry = relation_map_get(decoder->map, relation);
+
+	slot = row_of_topic(entry, slot);
+	if (slot != NULL)
+		emit_read(decoder, entry, slot, marker);
 }

@@ -17,6 +17,13 @@
 extern PGDLLEXPORT void decoder_output_plugin_init(OutputPluginCallbacks *cb);
 
 /*
+ * Pin the settings that values' text forms depend on, to what decoding has
+ * them.  In a transaction, or for the process where there is none: see there.
+ * Returns the nest level for AtEOXact_GUC(), 0 for the process.
+ */
+extern int	decoder_pin_settings(void);
+
+/*
  * A decoder for reading tables instead of WAL: snapshot rows go through the
  * same entries, encoders and sink.  Needs a transaction throughout.
  * consistent_point is the slot's; begin_time the snapshot's begin.
@@ -31,8 +38,35 @@ extern Decoder *decoder_create_for_snapshot(MemoryContext cxt,
 extern RelationMap *decoder_relation_map(Decoder *decoder);
 
 /*
+ * Tell the sink of the relation's topic and schemas before its first row, if
+ * it has a topic of its own.
+ */
+extern void decoder_announce(Decoder *decoder, Relation relation);
+
+/*
+ * Rows that follow are of another place: their source block names this
+ * transaction id, LSN and time.
+ */
+extern void decoder_set_place(Decoder *decoder, TransactionId xid,
+							  XLogRecPtr place, TimestampTz time);
+
+/*
+ * Called before each decoded change of a relation, if set: something may have
+ * to be sent before it.  It must not look at the catalogs.
+ */
+extern void (*decoder_gate) (Oid relid);
+
+/*
+ * Called for each decoded INSERT, if set, whether it is sent or not: signals
+ * are rows of a table (signal_table.c).  commit_lsn is its transaction's.
+ */
+extern void (*decoder_watch) (Relation relation, HeapTuple row,
+							  XLogRecPtr commit_lsn);
+
+/*
  * Emit one row as op = r, if the row filter lets it pass.  marker is a value
- * of source.snapshot: "first", "true", "last" ...
+ * of source.snapshot: "first", "true", "last" ..., or "incremental" while
+ * streaming.
  */
 extern bool decoder_emit_row(Decoder *decoder, Relation relation,
 							 TupleTableSlot *slot, const char *marker);
@@ -43,5 +77,9 @@ extern bool decoder_emit_row(Decoder *decoder, Relation relation,
  */
 extern bool decoder_row_passes(Decoder *decoder, Relation relation,
 							   TupleTableSlot *slot);
+
+/* Emit one that does, without looking at the filter again. */
+extern void decoder_emit_passed_row(Decoder *decoder, Relation relation,
+									TupleTableSlot *slot, const char *marker);
 
 #endif							/* WAL2KAFKA_DECODER_H */

@@ -115,6 +115,10 @@ struct Delivery
 	uint32		generation;
 	uint32		cached_generation;	/* of the registry's cache */
 
+	/* units, for marks */
+	uint64		opened;
+	uint64		popped;			/* acknowledged, with all before them */
+
 	/* the open unit */
 	bool		unit_open;
 	uint64		ticket;
@@ -146,43 +150,17 @@ struct Delivery
 static void sink_begin(EventSink *sink, const EventTransaction *txn);
 static void sink_emit(EventSink *sink, const Event *event);
 static void sink_commit(EventSink *sink, const EventTransaction *txn);
+static void sink_announce(EventSink *sink, EventTarget *target);
 static void sink_release(EventSink *sink, EventTarget *target);
 static TargetState *prepare_target(Delivery *delivery, EventTarget *target);
 static void on_ack(void *arg, uint64 ticket);
 static void on_registry_wait(void *arg, RegistryProblem problem,
 							 const char *reason);
 
-/*
- * The options of Kafka or the registry: the setting's, then the file's, which
- * is the place for secrets.
- */
-static OptionList
-read_options(const char *setting, const char *text,
-			 const char *file_setting, const char *path,
-			 void (*check) (const char *, const OptionList *, bool))
-{
-	OptionList	list = options_parse(setting, text);
-	OptionList	from_file = options_read_file(file_setting, path);
-	OptionList	result;
-
-	check(setting, &list, false);
-	check(file_setting, &from_file, true);
-
-	result.count = list.count + from_file.count;
-	result.options = palloc0(sizeof(Option) * Max(result.count, 1));
-	if (list.count > 0)
-		memcpy(result.options, list.options, sizeof(Option) * list.count);
-	if (from_file.count > 0)
-		memcpy(result.options + list.count, from_file.options,
-			   sizeof(Option) * from_file.count);
-	return result;
-}
-
 static void
 connect_registry(Delivery *delivery)
 {
 	const Settings *settings = delivery->settings;
-	RegistryConfig config = {0};
 
 	if (settings->schema_registry_url[0] == '\0')
 	{
@@ -198,19 +176,7 @@ connect_registry(Delivery *delivery)
 		return;
 	}
 
-	config.urls = settings->schema_registry_url;
-	config.options = read_options("wal2kafka.schema_registry_options",
-								  settings->schema_registry_options,
-								  "wal2kafka.schema_registry_options_file",
-								  settings->schema_registry_options_file,
-								  registry_check_options);
-	config.auto_register_schemas = settings->auto_register_schemas;
-	config.use_latest_version = settings->use_latest_version;
-	config.normalize_schemas = settings->normalize_schemas;
-	config.on_wait = on_registry_wait;
-	config.arg = delivery;
-	delivery->registry = registry_create(&config);
-	options_wipe(&config.options);
+	delivery->registry = registry_open(settings, on_registry_wait, delivery);
 }
 
 static void
@@ -221,7 +187,7 @@ connect_kafka(Delivery *delivery)
 
 	config.bootstrap_servers = settings->bootstrap_servers;
 	config.client_id = psprintf("wal2kafka-%s", delivery->stream->name);
-	config.options = read_options("wal2kafka.kafka_options",
+	config.options = options_read("wal2kafka.kafka_options",
 								  settings->kafka_options,
 								  "wal2kafka.kafka_options_file",
 								  settings->kafka_options_file,
@@ -249,6 +215,7 @@ delivery_create(StreamState *stream, const Settings *settings,
 	delivery->sink.begin = sink_begin;
 	delivery->sink.emit = sink_emit;
 	delivery->sink.commit = sink_commit;
+	delivery->sink.announce = sink_announce;
 	delivery->sink.release = sink_release;
 	delivery->stream = stream;
 	delivery->settings = settings;
@@ -306,7 +273,11 @@ delivery_finish(Delivery *delivery, int timeout_ms)
 		AckTransaction done;
 
 		while (ack_tracker_pop(delivery->tracker, &done))
-			delivery->acknowledged = done.end_lsn;
+		{
+			delivery->popped++;
+			delivery->acknowledged = Max(delivery->acknowledged,
+										 done.end_lsn);
+		}
 	}
 }
 
@@ -368,7 +339,9 @@ delivery_service(Delivery *delivery)
 		/* one reading of the clock for all that arrived together */
 		if (now == 0)
 			now = GetCurrentTimestamp();
-		delivery->acknowledged = done.end_lsn;
+		delivery->popped++;
+		/* a range of a snapshot may be sent long after its place */
+		delivery->acknowledged = Max(delivery->acknowledged, done.end_lsn);
 		if (done.commit_time == NO_COMMIT)
 			continue;
 		delivery->acknowledged_commit_time = done.commit_time;
@@ -390,6 +363,12 @@ delivery_service(Delivery *delivery)
 	}
 }
 
+size_t
+delivery_message_limit(const Delivery *delivery)
+{
+	return kafka_sink_message_limit(delivery->kafka);
+}
+
 bool
 delivery_can_emit(const Delivery *delivery)
 {
@@ -400,6 +379,24 @@ bool
 delivery_idle(const Delivery *delivery)
 {
 	return ack_tracker_pending(delivery->tracker) == 0;
+}
+
+bool
+delivery_in_unit(const Delivery *delivery)
+{
+	return delivery->unit_open;
+}
+
+uint64
+delivery_mark(const Delivery *delivery)
+{
+	return delivery->opened;
+}
+
+bool
+delivery_passed(const Delivery *delivery, uint64 mark)
+{
+	return delivery->popped >= mark;
 }
 
 XLogRecPtr
@@ -547,6 +544,52 @@ delivery_find_nonempty_topic(Delivery *delivery, List *names)
 		array[n++] = lfirst(cell);
 	return kafka_sink_find_nonempty(delivery->kafka, array, n,
 									idle_while_inspecting, delivery);
+}
+
+/* ---- where partitions end ---- */
+
+typedef struct OffsetsReport
+{
+	Delivery   *delivery;
+	StringInfo	buf;
+} OffsetsReport;
+
+/*
+ * The topic of schemas is not among those whose end somebody wants to know:
+ * it is read from its beginning.
+ */
+static void
+append_offset(void *arg, const char *topic, int32 partition, int64 offset)
+{
+	OffsetsReport *report = arg;
+
+	if (strcmp(topic, report->delivery->schemas_topic) != 0)
+		appendStringInfo(report->buf, "%s\t%d\t" INT64_FORMAT "\n", topic,
+						 (int) partition, offset);
+}
+
+static void
+idle_while_asking(void *arg)
+{
+	idle_while_inspecting(((OffsetsReport *) arg)->delivery);
+}
+
+void
+delivery_offsets(Delivery *delivery, StringInfo buf)
+{
+	OffsetsReport report = {delivery, buf};
+
+	/*
+	 * What counts is what the producer holds: a unit may be open all the
+	 * while.
+	 */
+	while (kafka_sink_queued_messages(delivery->kafka) > 0)
+	{
+		delivery_publish(delivery);
+		delivery_wait(delivery, 1000);
+	}
+	kafka_sink_offsets(delivery->kafka, append_offset, idle_while_asking,
+					   &report);
 }
 
 /* ---- schemas ---- */
@@ -799,6 +842,7 @@ open_unit(Delivery *delivery, TimestampTz time)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory")));
 	delivery->unit_open = true;
+	delivery->opened++;
 }
 
 static void
@@ -842,6 +886,22 @@ sink_commit(EventSink *sink, const EventTransaction *txn)
 
 	close_unit(delivery, txn->end_lsn);
 	delivery->transactions++;
+}
+
+static void
+sink_announce(EventSink *sink, EventTarget *target)
+{
+	Delivery   *delivery = (Delivery *) sink;
+	bool		own_unit = !delivery->unit_open;
+
+	if (target->sink_data != NULL)
+		return;
+	/* without a registry, schemas are records */
+	if (own_unit)
+		open_unit(delivery, NO_COMMIT);
+	(void) prepare_target(delivery, target);
+	if (own_unit)
+		close_unit(delivery, delivery->position);
 }
 
 static void
@@ -913,13 +973,14 @@ sink_emit(EventSink *sink, const Event *event)
 	EventBytes	value;
 	int64		timestamp_ms = 0;
 	bool		own_unit = !delivery->unit_open;
-	bool		is_heartbeat = event->kind == EVENT_HEARTBEAT;
+	bool		is_change = event->kind != EVENT_HEARTBEAT &&
+		event->kind != EVENT_NOTIFICATION;
 
 	Assert(!delivery->sending);
 	delivery->sending = true;
 	crash_on_marked_row(event);
 	if (own_unit)
-		open_unit(delivery, is_heartbeat ? NO_COMMIT : event->time);
+		open_unit(delivery, is_change ? event->time : NO_COMMIT);
 	state = event->target->sink_data;
 	if (unlikely(state == NULL || state->generation != delivery->generation))
 		state = prepare_target(delivery, event->target);
@@ -941,9 +1002,9 @@ sink_emit(EventSink *sink, const Event *event)
 		close_unit(delivery, delivery->position);
 	delivery->sending = false;
 
-	delivery->events += !is_heartbeat;
+	delivery->events += is_change;
 	delivery->bytes += key.len + value.len;
-	delivery->transactions += own_unit && !is_heartbeat;
+	delivery->transactions += own_unit && is_change;
 	if (state->stats != NULL)
 	{
 		state->stats->events++;

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "event.h"
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "preload/settings.h"
 #include "preload/shared_state.h"
@@ -69,11 +70,33 @@ extern void delivery_set_position(Delivery *delivery, XLogRecPtr end_lsn);
 extern void delivery_begin_unit(Delivery *delivery, TimestampTz time);
 extern void delivery_end_unit(Delivery *delivery, XLogRecPtr end_lsn);
 
+/* Is a unit or transaction open?  What is emitted then belongs to it. */
+extern bool delivery_in_unit(const Delivery *delivery);
+
+/*
+ * A mark of everything that was emitted so far, and whether all of that is
+ * acknowledged by now, whatever came later.  Of what belongs to an open unit
+ * the whole unit counts.
+ */
+extern uint64 delivery_mark(const Delivery *delivery);
+extern bool delivery_passed(const Delivery *delivery, uint64 mark);
+
+/*
+ * Wait until everything that was emitted is acknowledged, and append, for
+ * each partition that this process has sent to, the offset behind its last
+ * record, as lines "topic TAB partition TAB offset".  Between two records
+ * only.  Waits as long as the broker is away.
+ */
+extern void delivery_offsets(Delivery *delivery, StringInfo buf);
+
 /*
  * Read acknowledgements and call the service function.  Cheap when nothing
  * arrived.
  */
 extern void delivery_service(Delivery *delivery);
+
+/* No message may be larger, whatever the topic allows. */
+extern size_t delivery_message_limit(const Delivery *delivery);
 
 /*
  * May the service function emit an event?  Not while one is being sent.

@@ -18,6 +18,7 @@ const EventKindInfo event_kinds[EVENT_KIND_COUNT] = {
 	{EVENT_TOMBSTONE, "tombstone", NULL},
 	{EVENT_TRANSACTION, "transaction", NULL},
 	{EVENT_HEARTBEAT, "heartbeat", NULL},
+	{EVENT_NOTIFICATION, "notification", NULL},
 };
 
 void

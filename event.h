@@ -40,9 +40,10 @@ typedef enum EventKind
 	EVENT_TOMBSTONE,			/* null value that follows a delete */
 	EVENT_TRANSACTION,			/* begin or end of one */
 	EVENT_HEARTBEAT,
+	EVENT_NOTIFICATION,			/* of a snapshot */
 } EventKind;
 
-#define EVENT_KIND_COUNT	(EVENT_HEARTBEAT + 1)
+#define EVENT_KIND_COUNT	(EVENT_NOTIFICATION + 1)
 
 typedef struct EventKindInfo
 {
@@ -188,6 +189,12 @@ struct EventSink
 
 	/* All events of the transaction were emitted; begin() came before. */
 	void		(*commit) (EventSink *sink, const EventTransaction *txn);
+
+	/*
+	 * Events of this target may come: make what they need, so that a table
+	 * without rows has it, too.  NULL: the sink has nothing to make.
+	 */
+	void		(*announce) (EventSink *sink, EventTarget *target);
 
 	/* The target is freed after this call. */
 	void		(*release) (EventSink *sink, EventTarget *target);

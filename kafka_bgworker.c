@@ -41,9 +41,11 @@
 #include "compat.h"
 #include "delivery.h"
 #include "heartbeat.h"
+#include "incremental.h"
 #include "kafka_bgworker.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "place.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "preload/settings.h"
@@ -52,17 +54,20 @@
 #include "replication/logical.h"
 #include "replication/slot.h"
 #include "selection.h"
+#include "signal_table.h"
 #include "slot_state.h"
 #include "snapshot.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
+#include "toast_reselect.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 /* Acknowledgements are served once in so many records. */
@@ -116,6 +121,11 @@ typedef struct Worker
 
 	/* an asynchronous commit that is not flushed yet was first seen */
 	TimestampTz async_since;	/* 0: none */
+
+	/* an initial snapshot was interrupted, and goes on beside the changes */
+	bool		resumed;
+	bool		restart_snapshot;	/* snapshot_mode = always asks for one */
+	TimestampTz only_checked_at;	/* see check_initial_only() */
 
 	TransactionId setting_xids[MAX_SETTING_XIDS];
 	int			nsetting_xids;
@@ -265,6 +275,7 @@ worker_exit(int code, Datum arg)
 	/* an error may have left some, and saving the slot needs its own */
 	LWLockReleaseAll();
 
+	toast_reselect_finish();
 	if (worker.delivery != NULL)
 	{
 		delivery_finish(worker.delivery, EXIT_DRAIN_MS);
@@ -285,6 +296,7 @@ worker_exit(int code, Datum arg)
 			}
 			save_slot();
 		}
+		incremental_finish();
 	}
 }
 
@@ -383,6 +395,7 @@ check_paused(void)
 		stream_set_status(worker.stream, STREAM_PAUSED);
 		SpinLockAcquire(&worker.stream->mutex);
 		worker.stream->retry_at = until;
+		worker.stream->fresh_start = true;
 		SpinLockRelease(&worker.stream->mutex);
 		leave(STREAM_EXIT_PAUSED);
 	}
@@ -430,6 +443,40 @@ watch_settings(XLogReaderState *record)
 	else
 		worker.setting_xids[worker.nsetting_xids++] =
 			XLogRecGetXid(record);
+}
+
+/*
+ * A transaction that changed publications commits: tables may have joined.
+ * Its invalidations tell, whatever files these catalogs are in.
+ */
+static void
+watch_publications(XLogReaderState *record)
+{
+	uint8		info = XLogRecGetInfo(record);
+	uint8		operation = info & XLOG_XACT_OPMASK;
+	xl_xact_parsed_commit commit;
+
+	if (likely(XLogRecGetRmid(record) != RM_XACT_ID) ||
+		(operation != XLOG_XACT_COMMIT &&
+		 operation != XLOG_XACT_COMMIT_PREPARED))
+		return;
+	ParseCommitRecord(info, (xl_xact_commit *) XLogRecGetData(record),
+					  &commit);
+	for (int i = 0; i < commit.nmsgs; i++)
+	{
+		const SharedInvalidationMessage *message = &commit.msgs[i];
+
+		if ((message->id == PUBLICATIONOID ||
+			 message->id == PUBLICATIONRELMAP ||
+			 message->id == PUBLICATIONNAMESPACEMAP) &&
+			message->cc.dbId == MyDatabaseId)
+		{
+			incremental_tables_changed(operation == XLOG_XACT_COMMIT ?
+									   XLogRecGetXid(record) :
+									   commit.twophase_xid);
+			return;
+		}
+	}
 }
 
 /*
@@ -687,7 +734,7 @@ hold_if_lost(const SlotFacts *facts)
 				  worker.slot_name),
 		 psprintf("Changes after %X/%X that were not sent can only come with a new snapshot.",
 				  LSN_FORMAT_ARGS(facts->confirmed)),
-		 "Look at the server's log for the reason, such as max_slot_wal_keep_size. To begin anew, drop the slot, set wal2kafka.adopt_topics to on, and call wal2kafka.restart().");
+		 "Look at the server's log for the reason, such as max_slot_wal_keep_size. To begin anew, set wal2kafka.snapshot_mode to \"when_needed\" and call wal2kafka.restart().");
 }
 
 /*
@@ -755,37 +802,241 @@ hold_if_slot_is_orphaned(void)
 }
 
 /*
+ * What a worker finds at its start.
+ */
+typedef enum StartKind
+{
+	START_STREAMING,			/* a slot to go on from */
+	START_NEW,					/* no slot */
+	START_AGAIN,				/* a slot whose consistent point was not found
+								 * before an interruption */
+	START_LOST,					/* a slot that was lost, and is to be replaced */
+} StartKind;
+
+static StartKind
+find_start(const SlotFacts *facts)
+{
+	if (!facts->exists)
+		return START_NEW;
+	check_slot_usable(facts);
+	if (facts->lost &&
+		worker.settings->snapshot_mode == SNAPSHOT_WHEN_NEEDED)
+		return START_LOST;
+	if (slot_state_snapshot_pending(worker.slot_name))
+	{
+		if (!snapshot_was_begun(worker.slot_name))
+			return START_AGAIN;
+		/* it may have been completed in the last moment */
+		worker.resumed = slot_state_snapshot_pending(worker.slot_name);
+	}
+	return START_STREAMING;
+}
+
+/*
+ * End of the start for a reason that asks for another worker.
+ */
+static void
+leave_start(const char *why)
+{
+	ereport(LOG,
+			(errhidecontext(true),
+			 errmsg("stream \"%s\" starts anew: %s", worker.stream->name,
+					why)));
+	leave(STREAM_EXIT_RESTART);
+}
+
+/*
+ * Called by delivery_service() while a stream starts.
+ */
+static void
+service_start(void *arg)
+{
+	StreamState *stream = worker.stream;
+	const char *stop = snapshot_service();
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now - worker.published_at >= PUBLISH_INTERVAL_MS * INT64CONST(1000))
+	{
+		worker.published_at = now;
+		delivery_publish(worker.delivery);
+	}
+	if (stop != NULL)
+		leave_start(stop);
+
+	/* what waits for Kafka or the registry may wait for new settings */
+	if (stream->waiting_for == STREAM_WAIT_NOTHING)
+		return;
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		if (!settings_equal(worker.settings, &wal2kafka_settings))
+			leave_start("settings changed");
+	}
+	if (stream->restart_requested)
+		leave_start("requested");
+}
+
+/*
+ * A stream without a slot finds records in its topics.
+ */
+static void
+hold_new_with_records(const char *topic)
+{
+	if (worker.settings->snapshot_mode == SNAPSHOT_INITIAL_ONLY)
+		hold(STREAM_WAIT_NOTHING,
+			 psprintf("topic \"%s\" has records, and wal2kafka.snapshot_mode is \"initial_only\"",
+					  topic),
+			 "The stream has no slot: its snapshot was completed, or something else has written to the topic.",
+			 "To make the snapshot again, set wal2kafka.adopt_topics to on for the time being. To stream, set wal2kafka.snapshot_mode to another value.");
+	hold(STREAM_WAIT_NOTHING,
+		 psprintf("the stream is new, but topic \"%s\" has records", topic),
+		 "Something else has written to the topic, or the stream's slot was lost.",
+		 "To go on where Debezium stopped, call wal2kafka.adopt_slot(). Otherwise set wal2kafka.adopt_topics to on to write to the topics all the same, or choose another wal2kafka.topic_prefix.");
+}
+
+/*
+ * Never a second time by accident, unless that is the mode.
+ */
+static void
+check_topics_of_new(List *topics)
+{
+	char	   *nonempty;
+
+	if (worker.settings->adopt_topics)
+		return;
+	nonempty = delivery_find_nonempty_topic(worker.delivery, topics);
+	if (nonempty == NULL)
+		return;
+	if (worker.settings->snapshot_mode != SNAPSHOT_WHEN_NEEDED)
+		hold_new_with_records(nonempty);
+	ereport(WARNING,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("stream \"%s\" has no slot, but topic \"%s\" has records: it begins anew with a snapshot",
+					worker.stream->name, nonempty),
+			 errdetail("Rows that were deleted meanwhile stay in the topics.")));
+}
+
+static void
+drop_former_slot(const SlotFacts *facts, StartKind kind, bool forgive)
+{
+	hold_if_crashing(facts, forgive);
+	if (kind == START_LOST)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" was invalidated by the server: stream \"%s\" begins anew with a snapshot",
+						worker.slot_name, worker.stream->name),
+				 errdetail("Changes after %X/%X are not sent; rows that were deleted meanwhile stay in the topics.",
+						   LSN_FORMAT_ARGS(facts->confirmed))));
+	slot_state_carry_over(worker.slot_name);
+	ReplicationSlotDrop(worker.slot_name, true);
+}
+
+static void
+set_fresh_start(bool value)
+{
+	SpinLockAcquire(&worker.stream->mutex);
+	worker.stream->fresh_start = value;
+	SpinLockRelease(&worker.stream->mutex);
+}
+
+/*
+ * snapshot_mode is initial_only, and the snapshot complete: nothing would
+ * ever move the slot.
+ */
+static void
+end_initial_only(void)
+{
+	ReplicationSlotDrop(worker.slot_name, true);
+	hold(STREAM_WAIT_NOTHING,
+		 "the snapshot is complete, and wal2kafka.snapshot_mode is \"initial_only\"",
+		 "The slot was dropped.",
+		 "Take the stream out of wal2kafka.streams. To stream changes from now on, set wal2kafka.snapshot_mode to \"no_data\" and wal2kafka.adopt_topics to on.");
+}
+
+/*
+ * A slot that is none of initial_only's: that mode was set later.  It may be
+ * what somebody still needs, so it stays.
+ */
+static void
+hold_if_only_snapshot(void)
+{
+	if (worker.settings->snapshot_mode != SNAPSHOT_INITIAL_ONLY ||
+		worker.resumed)
+		return;
+	hold(STREAM_WAIT_NOTHING,
+		 "wal2kafka.snapshot_mode is \"initial_only\", and the stream has its snapshot",
+		 psprintf("Slot \"%s\" is kept, and retains WAL.", worker.slot_name),
+		 "To stream from it, set wal2kafka.snapshot_mode to another value. Else drop it: take the stream out of wal2kafka.streams, then call wal2kafka.drop_stream().");
+}
+
+/*
+ * Where an interrupted snapshot is completed beside the changes, initial_only
+ * ends with it, too.  Between transactions.
+ */
+static void
+check_initial_only(void)
+{
+	TimestampTz now;
+
+	if (likely(worker.settings->snapshot_mode != SNAPSHOT_INITIAL_ONLY))
+		return;
+	now = GetCurrentTimestamp();
+	if (!TimestampDifferenceExceeds(worker.only_checked_at, now, 1000))
+		return;
+	worker.only_checked_at = now;
+	if (slot_state_snapshot_pending(worker.slot_name))
+		return;
+	worker.ctx = NULL;			/* nothing is confirmed from here on */
+	ReplicationSlotRelease();
+	end_initial_only();
+}
+
+/*
  * A stream without a slot.  Makes the slot, reads the tables, and ends: the
  * next worker streams.
  */
 static void
-start_new_stream(const SlotFacts *facts, bool interrupted, bool forgive)
+start_new_stream(const SlotFacts *facts, StartKind kind, bool forgive)
 {
 	List	   *topics = select_topics();
-	char	   *nonempty;
+	SnapshotStart start = {
+		.delivery = worker.delivery,
+		.stream = worker.stream,
+		.settings = worker.settings,
+		.settings_digest = worker.settings_digest,
+		.slot_name = worker.slot_name,
+		.database_name = worker.database_name,
+	};
+	const char *stop;
 
-	if (!interrupted)
+	if (kind == START_NEW)
 		hold_if_slot_is_orphaned();
 	delivery_make_topics(worker.delivery, topics);
-	if (!interrupted && !worker.settings->adopt_topics &&
-		(nonempty = delivery_find_nonempty_topic(worker.delivery,
-												 topics)) != NULL)
-		hold(STREAM_WAIT_NOTHING,
-			 psprintf("the stream is new, but topic \"%s\" has records",
-					  nonempty),
-			 "Something else has written to the topic, or the stream's slot was lost.",
-			 "To go on where Debezium stopped, call wal2kafka.adopt_slot(). Otherwise set wal2kafka.adopt_topics to on to write to the topics all the same, or choose another wal2kafka.topic_prefix.");
+	if (kind == START_NEW)
+		check_topics_of_new(topics);
+	if (facts->exists)
+		drop_former_slot(facts, kind, forgive);
 
-	if (interrupted)
-	{
-		hold_if_crashing(facts, forgive);
-		slot_state_carry_over(worker.slot_name);
-		ReplicationSlotDrop(worker.slot_name, true);
-	}
-	snapshot_start_stream(worker.delivery, worker.stream, worker.settings,
-						  worker.slot_name,
-						  worker.settings->snapshot_mode == SNAPSHOT_INITIAL);
+	stop = snapshot_start_stream(&start);
+
+	/* without a snapshot the next worker's start is one, too */
+	set_fresh_start(worker.settings->snapshot_mode == SNAPSHOT_NO_DATA);
+	if (stop != NULL)
+		leave_start(stop);
+	if (worker.settings->snapshot_mode == SNAPSHOT_INITIAL_ONLY)
+		end_initial_only();
 	leave(STREAM_EXIT_RESTART);
+}
+
+/*
+ * Does this start of a stream that has its slot ask for a snapshot?
+ */
+static bool
+wants_restart_snapshot(void)
+{
+	return worker.settings->snapshot_mode == SNAPSHOT_ALWAYS &&
+		worker.stream->fresh_start && !worker.resumed;
 }
 
 /* ---- WAL ---- */
@@ -842,6 +1093,7 @@ sleep_time(XLogRecPtr flushed)
 	XLogRecPtr	async_lsn;
 	TimestampTz now = GetCurrentTimestamp();
 	long		timeout = LONGEST_SLEEP_MS;
+	long		until_snapshot = incremental_timeout();
 
 	async_lsn = pg_atomic_read_u64(&worker.stream->async_commit_lsn);
 	if (async_lsn <= flushed)
@@ -870,6 +1122,8 @@ sleep_time(XLogRecPtr flushed)
 	}
 	if (worker.nsetting_xids > 0)
 		timeout = Min(timeout, 10);
+	if (until_snapshot >= 0)
+		timeout = Min(timeout, until_snapshot);
 	if (!delivery_idle(worker.delivery))
 		timeout = Min(timeout, 1000);
 	if (can_send_heartbeat())
@@ -935,6 +1189,8 @@ service(void *arg)
 	if (can_send_heartbeat())
 		heartbeat_send(worker.heartbeat, now);
 
+	incremental_relieve();
+
 	/*
 	 * What waits for Kafka or the registry must not keep new settings from
 	 * helping.  This may be in the middle of a transaction; nothing of it is
@@ -986,6 +1242,24 @@ start_decoding(void)
 	pgstat_report_activity(STATE_RUNNING, "streaming to Kafka");
 }
 
+static void
+append_offsets(StringInfo buf, void *arg)
+{
+	delivery_offsets(worker.delivery, buf);
+}
+
+/*
+ * Between two records: see to those who read tables beside the stream.
+ */
+static void
+serve_readers(bool idle)
+{
+	XLogRecPtr	position = worker.ctx->reader->EndRecPtr;
+
+	place_serve(position);
+	incremental_service(position, idle);
+}
+
 /*
  * Decode until there is nothing left that is flushed.
  */
@@ -1014,6 +1288,9 @@ decode_available(MemoryContext loop_context)
 			return;
 		}
 		watch_settings(reader);
+		watch_publications(reader);
+		if (unlikely(place_tracking))
+			place_note_record(reader);
 		delivery_set_position(worker.delivery, reader->EndRecPtr);
 		LogicalDecodingProcessRecord(worker.ctx, reader);
 
@@ -1021,11 +1298,15 @@ decode_available(MemoryContext loop_context)
 		MemoryContextSwitchTo(loop_context);
 		CurrentResourceOwner = worker.owner;
 
+		if (unlikely(place_tracking || incremental_busy))
+			serve_readers(false);
 		if (--until_service == 0)
 		{
 			CHECK_FOR_INTERRUPTS();
 			delivery_service(worker.delivery);
 			check_settings();
+			place_look();
+			serve_readers(false);
 			MemoryContextReset(loop_context);
 			until_service = RECORDS_PER_SERVICE;
 		}
@@ -1039,16 +1320,25 @@ stream_changes(void)
 		AllocSetContextCreate(TopMemoryContext, "wal2kafka worker",
 							  ALLOCSET_DEFAULT_SIZES);
 
+	toast_reselect_start(worker.stream, worker.settings,
+						 delivery_message_limit(worker.delivery));
 	start_decoding();
 	delivery_set_position(worker.delivery, worker.confirmed);
 	worker.heartbeat = heartbeat_create(worker.settings,
 										worker.database_name);
 	MemoryContextSwitchTo(loop_context);
+	place_worker_init(worker.stream, append_offsets, NULL);
+	incremental_start(worker.delivery, worker.stream, worker.settings,
+					  worker.slot_name, worker.restart_snapshot);
+	signal_table_start(worker.settings);
 	for (;;)
 	{
 		decode_available(loop_context);
+		place_look();
+		serve_readers(true);
 		publish_now();
 		check_settings();
+		check_initial_only();
 		MemoryContextReset(loop_context);
 		wait_for_wal();
 		check_settings();
@@ -1126,7 +1416,7 @@ void
 kafka_bgworker_main(Datum main_arg)
 {
 	SlotFacts	facts;
-	bool		interrupted;
+	StartKind	kind;
 	bool		requested;
 
 	connect_worker(main_arg);
@@ -1141,15 +1431,11 @@ kafka_bgworker_main(Datum main_arg)
 	check_can_stream();
 
 	examine_slots(&facts);
-	interrupted = false;
-	if (facts.exists)
-	{
-		check_slot_usable(&facts);
-		interrupted = slot_state_snapshot_pending(worker.slot_name);
-	}
-	if (facts.exists && !interrupted)
+	kind = find_start(&facts);
+	if (kind == START_STREAMING)
 	{
 		hold_if_lost(&facts);
+		hold_if_only_snapshot();
 		compat_slot_acquire(worker.slot_name);
 		hold_if_crashing(&facts, requested);
 	}
@@ -1158,10 +1444,12 @@ kafka_bgworker_main(Datum main_arg)
 		delivery_create(worker.stream, worker.settings,
 						selection_schemas_topic(worker.settings,
 												worker.database_name),
-						service, NULL);
-	if (!facts.exists || interrupted)
-		start_new_stream(&facts, interrupted, requested);
+						kind == START_STREAMING ? service : service_start,
+						NULL);
+	if (kind != START_STREAMING)
+		start_new_stream(&facts, kind, requested);
 
 	delivery_make_topics(worker.delivery, select_topics());
+	worker.restart_snapshot = wants_restart_snapshot();
 	stream_changes();
 }

@@ -222,8 +222,19 @@ struct KafkaTopic
 {
 	KafkaTopic *next;			/* in its bucket */
 	rd_kafka_topic_t *rkt;
+
+	/*
+	 * By partition: the offset behind the last acknowledged message, 0 where
+	 * none was sent, or OFFSET_UNKNOWN.
+	 */
+	int			npartitions;	/* room */
+	int64	   *offsets;
+	bool		offsets_lost;	/* there was no memory for it */
 	char		name[MAX_TOPIC_NAME + 1];
 };
+
+/* A repeated message was there already: the broker may not say where. */
+#define OFFSET_UNKNOWN	INT64CONST(-1)
 
 /*
  * The first thing that went wrong for good.  Fixed buffers: it is written
@@ -904,6 +915,7 @@ kafka_sink_topic(KafkaSink *sink, const char *name)
 	uint32		hash = hash_bytes((const unsigned char *) name, (int) len);
 	KafkaTopic **bucket = &sink->topics[hash & (TOPIC_BUCKETS - 1)];
 	KafkaTopic *topic;
+	rd_kafka_topic_conf_t *conf;
 
 	for (topic = *bucket; topic != NULL; topic = topic->next)
 	{
@@ -919,11 +931,14 @@ kafka_sink_topic(KafkaSink *sink, const char *name)
 						   MAX_TOPIC_NAME)));
 	topic = MemoryContextAllocZero(sink->cxt, sizeof(KafkaTopic));
 	memcpy(topic->name, name, len + 1);
-	topic->rkt = rd_kafka_topic_new(sink->rk, name, NULL);
+	conf = rd_kafka_default_topic_conf_dup(sink->rk);
+	rd_kafka_topic_conf_set_opaque(conf, topic);
+	topic->rkt = rd_kafka_topic_new(sink->rk, name, conf);
 	if (topic->rkt == NULL)
 	{
 		rd_kafka_resp_err_t err = rd_kafka_last_error();
 
+		rd_kafka_topic_conf_destroy(conf);
 		pfree(topic);
 		ereport(ERROR,
 				(errcode(ERRCODE_SYSTEM_ERROR),
@@ -1258,6 +1273,18 @@ kafka_sink_queued_messages(const KafkaSink *sink)
 	return sink->queued_messages;
 }
 
+size_t
+kafka_sink_message_limit(const KafkaSink *sink)
+{
+	char		value[32];
+	size_t		size = sizeof(value);
+
+	if (rd_kafka_conf_get(rd_kafka_conf(sink->rk), "message.max.bytes",
+						  value, &size) != RD_KAFKA_CONF_OK)
+		return 0;
+	return strtoul(value, NULL, 10);
+}
+
 /* ---- events ---- */
 
 /* Headers of a message that comes back; see headers_size(). */
@@ -1278,6 +1305,48 @@ returned_headers_size(const rd_kafka_message_t *message)
 		 i++)
 		size += strlen(name) + value_len + MESSAGE_OVERHEAD;
 	return size;
+}
+
+/*
+ * Room for a topic's partitions up to this one.  Must not raise: a report is
+ * being read.
+ */
+static bool
+grow_offsets(KafkaSink *sink, KafkaTopic *topic, int32 partition)
+{
+	int			n = Max(partition + 1, topic->npartitions * 2);
+	int64	   *offsets = MemoryContextAllocExtended(sink->cxt,
+													 n * sizeof(int64),
+													 MCXT_ALLOC_NO_OOM |
+													 MCXT_ALLOC_ZERO);
+
+	if (offsets == NULL)
+	{
+		topic->offsets_lost = true;
+		return false;
+	}
+	if (topic->offsets != NULL)
+	{
+		memcpy(offsets, topic->offsets, topic->npartitions * sizeof(int64));
+		pfree(topic->offsets);
+	}
+	topic->offsets = offsets;
+	topic->npartitions = n;
+	return true;
+}
+
+/* A message was acknowledged: its partition ends behind it. */
+static inline void
+note_offset(KafkaSink *sink, const rd_kafka_message_t *message)
+{
+	KafkaTopic *topic = rd_kafka_topic_opaque(message->rkt);
+	int32		partition = message->partition;
+
+	if (unlikely(partition >= topic->npartitions) &&
+		!grow_offsets(sink, topic, partition))
+		return;
+	topic->offsets[partition] = likely(message->offset >= 0) ?
+		message->offset + 1 : OFFSET_UNKNOWN;
 }
 
 /* Delivery reports.  Returns how many messages were acknowledged. */
@@ -1303,6 +1372,7 @@ take_reports(KafkaSink *sink, rd_kafka_event_t *event)
 		if (likely(message->err == RD_KAFKA_RESP_ERR_NO_ERROR))
 		{
 			acknowledged++;
+			note_offset(sink, message);
 			sink->on_ack(sink->arg, (uint64) (uintptr_t) message->_private);
 		}
 		else
@@ -2136,4 +2206,60 @@ kafka_sink_find_nonempty(KafkaSink *sink, const char *const *names, int nnames,
 				 kafka_error(search.refused)->hint ?
 				 errhint("%s", kafka_error(search.refused)->hint) : 0));
 	return search.found ? pstrdup(search.found) : NULL;
+}
+
+/* ---- ends of partitions ---- */
+
+/*
+ * Ask a broker where a partition ends; calls idle until it answers.
+ */
+static int64
+ask_end(KafkaSink *sink, const KafkaTopic *topic, int32 partition,
+		void (*idle) (void *arg), void *arg)
+{
+	rd_kafka_resp_err_t err;
+	int64		low;
+	int64		high;
+
+	for (;;)
+	{
+		err = rd_kafka_query_watermark_offsets(sink->rk, topic->name,
+											   partition, &low, &high, 100);
+		if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+			return high;
+		if (!kafka_error(err)->passing)
+			ereport(ERROR,
+					(errcode(kafka_error(err)->sqlerrcode),
+					 errmsg("could not ask for the end of Kafka topic \"%s\"",
+							topic->name),
+					 errdetail("%s.", rd_kafka_err2str(err))));
+		idle(arg);
+	}
+}
+
+void
+kafka_sink_offsets(KafkaSink *sink,
+				   void (*visit) (void *arg, const char *topic,
+								  int32 partition, int64 offset),
+				   void (*idle) (void *arg), void *arg)
+{
+	Assert(sink->queued_messages == 0);
+	for (int i = 0; i < TOPIC_BUCKETS; i++)
+	{
+		for (KafkaTopic *topic = sink->topics[i]; topic != NULL;
+			 topic = topic->next)
+		{
+			if (topic->offsets_lost)
+				ereport(ERROR,
+						(errcode(ERRCODE_OUT_OF_MEMORY),
+						 errmsg("out of memory")));
+			for (int32 p = 0; p < topic->npartitions; p++)
+			{
+				if (topic->offsets[p] == OFFSET_UNKNOWN)
+					topic->offsets[p] = ask_end(sink, topic, p, idle, arg);
+				if (topic->offsets[p] > 0)
+					visit(arg, topic->name, p, topic->offsets[p]);
+			}
+		}
+	}
 }

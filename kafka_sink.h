@@ -119,6 +119,9 @@ extern bool kafka_sink_failed_ticket(const KafkaSink *sink, uint64 *ticket);
  */
 extern void kafka_sink_push(KafkaSink *sink);
 
+/* message.max.bytes, as it is in force here. */
+extern size_t kafka_sink_message_limit(const KafkaSink *sink);
+
 /* What the sink holds, by our count: key + value + 200 bytes a message. */
 extern uint64 kafka_sink_queued_bytes(const KafkaSink *sink);
 extern uint64 kafka_sink_queued_messages(const KafkaSink *sink);
@@ -164,6 +167,17 @@ extern bool kafka_sink_request_done(const KafkaSink *sink);
 extern char *kafka_sink_find_nonempty(KafkaSink *sink,
 									  const char *const *names, int nnames,
 									  void (*idle) (void *arg), void *arg);
+
+/*
+ * Where the partitions end that this sink has sent to: call visit for each,
+ * with the offset behind its last message.  Nothing may be queued.  idle is
+ * called as by kafka_sink_find_nonempty() where a broker has to be asked,
+ * which is where it did not say what offset a repeated message has.
+ */
+extern void kafka_sink_offsets(KafkaSink *sink,
+							   void (*visit) (void *arg, const char *topic,
+											  int32 partition, int64 offset),
+							   void (*idle) (void *arg), void *arg);
 
 /* "librdkafka 2.0.2" */
 extern const char *kafka_sink_version(void);

@@ -370,6 +370,28 @@ options_read_file(const char *setting, const char *path)
 	return list;
 }
 
+OptionList
+options_read(const char *setting, const char *text,
+			 const char *file_setting, const char *path,
+			 void (*check) (const char *, const OptionList *, bool))
+{
+	OptionList	list = options_parse(setting, text);
+	OptionList	from_file = options_read_file(file_setting, path);
+	OptionList	result;
+
+	check(setting, &list, false);
+	check(file_setting, &from_file, true);
+
+	result.count = list.count + from_file.count;
+	result.options = palloc0(sizeof(Option) * Max(result.count, 1));
+	if (list.count > 0)
+		memcpy(result.options, list.options, sizeof(Option) * list.count);
+	if (from_file.count > 0)
+		memcpy(result.options + list.count, from_file.options,
+			   sizeof(Option) * from_file.count);
+	return result;
+}
+
 void
 options_wipe(OptionList *list)
 {

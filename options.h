@@ -31,6 +31,16 @@ typedef struct OptionList
 extern OptionList options_parse(const char *setting, const char *text);
 extern OptionList options_read_file(const char *setting, const char *path);
 
+/*
+ * Both together, each checked: the setting's, then the file's, which is the
+ * place for secrets.
+ */
+extern OptionList options_read(const char *setting, const char *text,
+							   const char *file_setting, const char *path,
+							   void (*check) (const char *setting,
+											  const OptionList *options,
+											  bool from_file));
+
 /* Cut spaces off both ends, in place. */
 extern char *options_trim(char *item);
 

@@ -416,6 +416,7 @@ filter_of(PublicationRules *rules, EventKind kind)
 		case EVENT_TOMBSTONE:
 		case EVENT_TRANSACTION:
 		case EVENT_HEARTBEAT:
+		case EVENT_NOTIFICATION:
 			break;
 	}
 	return NULL;

@@ -165,19 +165,22 @@ typedef enum AskKind
 	ASK_REGISTER,
 	ASK_LOOK_UP,
 	ASK_LATEST,
+	ASK_TEXT,
 } AskKind;
 
 typedef struct Ask
 {
 	AskKind		kind;
-	const char *path;			/* after /subjects/SUBJECT */
+	const char *collection;		/* of what is asked for: /COLLECTION/NAME */
+	const char *path;			/* after that */
 	bool		post;			/* with the schema; else GET */
 } Ask;
 
 static const Ask asks[] = {
-	{ASK_REGISTER, "/versions", true},
-	{ASK_LOOK_UP, "", true},
-	{ASK_LATEST, "/versions/latest", false},
+	{ASK_REGISTER, "subjects", "/versions", true},
+	{ASK_LOOK_UP, "subjects", "", true},
+	{ASK_LATEST, "subjects", "/versions/latest", false},
+	{ASK_TEXT, "schemas/ids", "", false},
 };
 
 /* An answer of one URL. */
@@ -230,6 +233,7 @@ static void registry_release(void *arg);
 static void make_handles(Registry *registry);
 static int32 ask_for_id(Registry *registry, const char *subject,
 						const char *schema_text);
+static char *ask_for_text(Registry *registry, int32 id);
 
 /* ------------------------------------------------------------------------
  * What registry.h declares
@@ -285,6 +289,31 @@ registry_destroy(Registry *registry)
 	MemoryContextDelete(registry->cxt);
 }
 
+Registry *
+registry_open(const Settings *settings,
+			  void (*on_wait) (void *arg, RegistryProblem problem,
+							   const char *reason),
+			  void *arg)
+{
+	RegistryConfig config = {0};
+	Registry   *registry;
+
+	config.urls = settings->schema_registry_url;
+	config.options = options_read("wal2kafka.schema_registry_options",
+								  settings->schema_registry_options,
+								  "wal2kafka.schema_registry_options_file",
+								  settings->schema_registry_options_file,
+								  registry_check_options);
+	config.auto_register_schemas = settings->auto_register_schemas;
+	config.use_latest_version = settings->use_latest_version;
+	config.normalize_schemas = settings->normalize_schemas;
+	config.on_wait = on_wait;
+	config.arg = arg;
+	registry = registry_create(&config);
+	options_wipe(&config.options);
+	return registry;
+}
+
 char *
 registry_subject(SubjectStrategy strategy, const char *topic,
 				 const char *record_name, bool is_key)
@@ -332,6 +361,32 @@ remember(Registry *registry, const char *subject, const char *schema_text,
 	MemoryContextSwitchTo(old);
 }
 
+/* What a call works with, from begin to end. */
+static void
+begin_call(Registry *registry)
+{
+	MemoryContextReset(registry->call_cxt);
+	MemoryContextReset(registry->round_cxt);
+	registry->caller_cxt = MemoryContextSwitchTo(registry->call_cxt);
+	registry->latch_was_reset = false;
+}
+
+static void
+end_call(Registry *registry)
+{
+	MemoryContextSwitchTo(registry->caller_cxt);
+	MemoryContextReset(registry->call_cxt);
+	MemoryContextReset(registry->round_cxt);
+}
+
+/* Whoever set the latch meant the caller's loop too. */
+static void
+restore_latch(Registry *registry)
+{
+	if (registry->latch_was_reset)
+		SetLatch(MyLatch);
+}
+
 int32
 registry_schema_id(Registry *registry, const char *subject,
 				   const char *schema_text)
@@ -344,27 +399,41 @@ registry_schema_id(Registry *registry, const char *subject,
 	if (cached)
 		return cached->id;
 
-	MemoryContextReset(registry->call_cxt);
-	MemoryContextReset(registry->round_cxt);
-	registry->caller_cxt = MemoryContextSwitchTo(registry->call_cxt);
-	registry->latch_was_reset = false;
+	begin_call(registry);
 	PG_TRY();
 	{
 		id = ask_for_id(registry, subject, schema_text);
 	}
 	PG_FINALLY();
 	{
-		/* Whoever set the latch meant the caller's loop too. */
-		if (registry->latch_was_reset)
-			SetLatch(MyLatch);
+		restore_latch(registry);
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(registry->caller_cxt);
-	MemoryContextReset(registry->call_cxt);
-	MemoryContextReset(registry->round_cxt);
+	end_call(registry);
 
 	remember(registry, subject, schema_text, id);
 	return id;
+}
+
+char *
+registry_schema_text(Registry *registry, int32 id)
+{
+	char	   *text;
+
+	begin_call(registry);
+	PG_TRY();
+	{
+		text = ask_for_text(registry, id);
+	}
+	PG_FINALLY();
+	{
+		restore_latch(registry);
+	}
+	PG_END_TRY();
+	if (text != NULL)
+		text = MemoryContextStrdup(registry->caller_cxt, text);
+	end_call(registry);
+	return text;
 }
 
 /* ------------------------------------------------------------------------
@@ -739,7 +808,7 @@ is_registry_404(const Answer *answer)
 
 /* Why an answer counts as AWAY; NULL if it does not. */
 static char *
-answer_problem(const Answer *answer)
+answer_problem(const Ask *ask, const Answer *answer)
 {
 	long		status = answer->status;
 	char	   *message = answer_message(answer);
@@ -753,6 +822,9 @@ answer_problem(const Answer *answer)
 		return "HTTP 404, but not as a schema registry says it; the URL's path may be wrong";
 	if (status < 300 && answer->body == NULL)
 		return "the answer is not JSON; this may be no schema registry";
+	if (status < 300 && ask->kind == ASK_TEXT)
+		return json_is_string(json_object_get(answer->body, "schema")) ? NULL :
+			"the answer has no schema; this may be no schema registry";
 	if (status < 300 && answer_id(answer) < 0)
 		return "the answer has no schema id; this may be no schema registry";
 	return NULL;
@@ -768,8 +840,8 @@ ask_endpoint(Registry *registry, const Ask *ask, const char *endpoint,
 	OwnedJson  *owner = owned_json();
 
 	set_curl(registry, CURLOPT_URL,
-			 psprintf("%s/subjects/%s%s%s", endpoint, escaped_subject,
-					  ask->path,
+			 psprintf("%s/%s/%s%s%s", endpoint, ask->collection,
+					  escaped_subject, ask->path,
 					  ask->post && registry->normalize_schemas ?
 					  "?normalize=true" : ""));
 	if (ask->post)
@@ -793,7 +865,7 @@ ask_endpoint(Registry *registry, const Ask *ask, const char *endpoint,
 			owner->value = json_loadb(registry->body, registry->body_len, 0,
 									  NULL);
 		answer.body = owner->value;
-		answer.away = answer_problem(&answer);
+		answer.away = answer_problem(ask, &answer);
 	}
 	if (answer.away)
 		answer.away = psprintf("%s: %s", endpoint, answer.away);
@@ -924,7 +996,7 @@ refuse(Registry *registry, const Ask *ask, const Answer *answer,
 	initStringInfo(&detail);
 	if (message)
 		appendStringInfo(&detail, "The registry says: \"%s\".", message);
-	if (refusal->compare && ask->kind != ASK_LATEST)
+	if (refusal->compare && ask->post)
 	{
 		Answer		latest;
 		bool		binding;
@@ -991,4 +1063,18 @@ ask_for_id(Registry *registry, const char *subject, const char *schema_text)
 	if (ask->kind == ASK_LATEST)
 		check_latest(&answer, subject, schema_text);
 	return answer_id(&answer);
+}
+
+static char *
+ask_for_text(Registry *registry, int32 id)
+{
+	char	   *name = psprintf("%d", (int) id);
+	Answer		answer;
+
+	answer = ask_until_answered(registry, &asks[ASK_TEXT], name, NULL);
+	if (answer.status == 404)
+		return NULL;
+	if (answer.status / 100 != 2)
+		refuse(registry, &asks[ASK_TEXT], &answer, name, NULL);
+	return (char *) json_string_value(json_object_get(answer.body, "schema"));
 }

@@ -57,6 +57,13 @@ extern void registry_check_options(const char *setting,
 extern Registry *registry_create(const RegistryConfig *config);
 extern void registry_destroy(Registry *registry);
 
+/* The same with a stream's settings; reads and checks its options. */
+extern Registry *registry_open(const Settings *settings,
+							   void (*on_wait) (void *arg,
+												RegistryProblem problem,
+												const char *reason),
+							   void *arg);
+
 /*
  * The subject of a topic's key or value.  record_name is the schema's full
  * name.  Palloc'd.
@@ -75,6 +82,12 @@ extern char *registry_subject(SubjectStrategy strategy, const char *topic,
  */
 extern int32 registry_schema_id(Registry *registry, const char *subject,
 								const char *schema_text);
+
+/*
+ * The text of the schema with this id, palloc'd; NULL where the registry does
+ * not have it.  Not cached.  Waits and raises as registry_schema_id().
+ */
+extern char *registry_schema_text(Registry *registry, int32 id);
 
 /*
  * Empty the cache: every schema is asked for again.  For a registry that

@@ -182,6 +182,12 @@ relation_map_create(MemoryContext cxt, const Settings *settings,
 	return map;
 }
 
+RelationMap *
+relation_map_current(void)
+{
+	return current_map;
+}
+
 /*
  * The map's context goes, also when an error ends decoding under the SQL
  * functions.
@@ -1299,6 +1305,22 @@ fill_headers(RelationEntry *entry, const PublishedAs *published)
 }
 
 /*
+ * By what a row of the relation is found again.
+ */
+static void
+fill_own_keys(RelationEntry *entry, Relation relation)
+{
+	List	   *attnums = key_attnums(entry, relation);
+	ListCell   *cell;
+
+	entry->own_keys =
+		MemoryContextAlloc(entry->context, (list_length(attnums) + 1) *
+						   sizeof(AttrNumber));
+	foreach(cell, attnums)
+		entry->own_keys[entry->nown_keys++] = lfirst_int(cell);
+}
+
+/*
  * Fill a zeroed entry of a selected relation.  What lasts is allocated in the
  * entry's own contexts, the rest in CurrentMemoryContext.
  */
@@ -1336,6 +1358,8 @@ fill_entry(RelationMap *map, RelationEntry *entry, Relation relation,
 	fill_source_names(entry);
 	fill_slots(entry, relation, root);
 	fill_headers(entry, published);
+	if (map->settings->toast_reselect)
+		fill_own_keys(entry, relation);
 	if (map->routing != NULL && entry->shape != SHAPE_OUTBOX)
 	{
 		old = MemoryContextSwitchTo(entry->context);
@@ -1358,13 +1382,6 @@ relation_map_column(const RelationEntry *entry, const char *field_name)
 /*
  * By name of schema and table, as Debezium's snapshot goes.
  */
-typedef struct NamedRelation
-{
-	Oid			relid;
-	NameData	schema_name;
-	NameData	table_name;
-} NamedRelation;
-
 static int
 compare_named(const ListCell *a, const ListCell *b)
 {
@@ -1377,11 +1394,8 @@ compare_named(const ListCell *a, const ListCell *b)
 										 NameStr(right->table_name));
 }
 
-/*
- * Tables and partitioned tables of the database.
- */
-static List *
-all_tables(void)
+List *
+relation_map_tables(void)
 {
 	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(pg_class, InvalidOid, false, NULL,
@@ -1418,7 +1432,7 @@ all_tables(void)
 List *
 relation_map_selected(RelationMap *map)
 {
-	List	   *tables = all_tables();
+	List	   *tables = relation_map_tables();
 	List	   *result = NIL;
 	ListCell   *cell;
 

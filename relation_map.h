@@ -64,6 +64,9 @@ typedef struct RelationEntry
 	bool		identity_is_full;
 	bool		has_old;		/* old rows are in the WAL at all */
 	bool		has_identity;	/* ... and hold what keys them */
+	int			nown_keys;		/* attributes of the relation itself that tell
+								 * its rows apart; 0: none do */
+	AttrNumber *own_keys;
 	bool		warned_no_identity;
 	bool		warned_truncate;
 
@@ -131,6 +134,22 @@ extern const RelationColumn *relation_map_column(const RelationEntry *entry,
  * column_transforms_check().
  */
 extern void relation_map_check_transforms(const RelationMap *map);
+
+/* The map of this process, or NULL. */
+extern RelationMap *relation_map_current(void);
+
+/*
+ * Tables and partitioned tables of the database, by schema and name: permanent
+ * ones, not the catalogs.  Needs catalog access.  Palloc'd.
+ */
+typedef struct NamedRelation
+{
+	Oid			relid;
+	NameData	schema_name;
+	NameData	table_name;
+} NamedRelation;
+
+extern List *relation_map_tables(void);
 
 /* All relations that the stream selects now; OIDs. Needs a transaction. */
 extern List *relation_map_selected(RelationMap *map);

@@ -9,18 +9,46 @@
 
 #include "delivery.h"
 
+/* What a start works with; all of it stays the caller's. */
+typedef struct SnapshotStart
+{
+	Delivery   *delivery;		/* its service calls snapshot_service() */
+	StreamState *stream;
+	const Settings *settings;
+	uint64		settings_digest;	/* settings_catalog_digest() of these */
+	const char *slot_name;
+	const char *database_name;
+} SnapshotStart;
+
 /*
- * Create the stream's slot and, with_data, emit every row of the selected
- * tables as it is at the slot's consistent point.  Returns when everything
- * is acknowledged and the slot persistent.  The slot is released; the
- * process must not decode afterwards, its caches have seen the present.
+ * Create the stream's slot and, unless wal2kafka.snapshot_mode is no_data,
+ * emit every row of the tables that are to be read as it is at the slot's
+ * consistent point.  Returns NULL when everything is acknowledged and the slot
+ * persistent; or, if it has to stop before, the reason.  The slot is released
+ * in any case; the process must not decode afterwards, its caches have seen
+ * the present.
  *
  * An interruption, whatever its reason, leaves either no slot or one that
- * slot_state_snapshot_pending() tells of.  Waits for transactions that are
- * open when it starts.
+ * slot_state_snapshot_pending() tells of.  What was sent until then is in the
+ * progress file, if snapshot_was_begun(): then the stream goes on from the
+ * slot and reads the rest beside its changes (incremental.h).
+ *
+ * Waits for transactions that are open when it starts.
  */
-extern void snapshot_start_stream(Delivery *delivery, StreamState *stream,
-								  const Settings *settings,
-								  const char *slot_name, bool with_data);
+extern const char *snapshot_start_stream(const SnapshotStart *start);
+
+/*
+ * For the service function of the delivery, which may be called at any time
+ * until the start returns: sees to the progress and to the other processes.
+ * Returns why the start should end now, if it should: the caller exits then.
+ * Raises what another process failed with.
+ */
+extern const char *snapshot_service(void);
+
+/*
+ * Has a start that was interrupted found the slot's consistent point?  If it
+ * had even come to its end, slot_state_snapshot_pending() knows from now on.
+ */
+extern bool snapshot_was_begun(const char *slot_name);
 
 #endif							/* WAL2KAFKA_SNAPSHOT_H */

@@ -28,6 +28,7 @@
 #include "preload/shared_state.h"
 #include "registry.h"
 #include "relation_map.h"
+#include "sql_functions.h"
 
 PG_MODULE_MAGIC;
 
@@ -62,7 +63,6 @@ enum
 PG_FUNCTION_INFO_V1(wal2kafka_stream_examine);
 PG_FUNCTION_INFO_V1(wal2kafka_stream_schema_for);
 
-static void apply_settings(ArrayType *names, ArrayType *values);
 static RelationEntry *find_entry(MemoryContext cxt, Settings *settings,
 								 Relation relation);
 static void refuse_relation(Relation relation);
@@ -222,12 +222,7 @@ wal2kafka_stream_examine(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/*
- * Set settings of ours until the caller's GUC nest level ends.  Who may
- * execute the function may try any value here: nothing but the result of
- * this call depends on it.
- */
-static void
+void
 apply_settings(ArrayType *names, ArrayType *values)
 {
 	Datum	   *name;

@@ -54,7 +54,10 @@ CREATE FUNCTION wal2kafka._streams(
 	OUT snapshot_tables_done integer,
 	OUT snapshot_rows bigint,
 	OUT latency_p50 double precision,
-	OUT latency_p99 double precision)
+	OUT latency_p99 double precision,
+	OUT incremental_rows bigint,
+	OUT incremental_ranges bigint,
+	OUT incremental_delay_ms bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'wal2kafka_stat_streams'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
@@ -239,6 +242,18 @@ AS $$
 	WHERE s.name = $3
 $$;
 
+/* The slot of a stream that has had no worker to say so. */
+CREATE FUNCTION wal2kafka._slot_of(stream text, database text, role text)
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(nullif(wal2kafka._setting(database, role,
+											  'wal2kafka.slot_name'), ''),
+					p.slot_name)
+	FROM wal2kafka._stream_parts(stream) AS p
+$$;
+
 /*
  * Names and values of what ALTER DATABASE and ALTER ROLE say for a stream:
  * what a session of the caller does not have by itself.
@@ -276,7 +291,9 @@ WITH wal AS (
 		AS t (xid, pid)
 	ORDER BY age(t.xid) DESC LIMIT 1
 ), streams AS (
-	SELECT * FROM wal2kafka._streams()
+	SELECT *, coalesce(slot_name, wal2kafka._slot_of(stream, database, role))
+		AS slot
+	FROM wal2kafka._streams()
 )
 SELECT
 	s.stream,
@@ -284,8 +301,13 @@ SELECT
 	s.role,
 	s.state,
 	s.waiting_for,
+	/* who has the locks, or the slot */
+	CASE WHEN s.waiting_for = 'lock' THEN
+		coalesce(nullif(pg_blocking_pids(s.pid), '{}'),
+				 CASE WHEN r.active_pid <> s.pid THEN ARRAY[r.active_pid] END)
+		END AS waiting_for_pids,
 	s.pid,
-	s.slot_name,
+	coalesce(s.slot_name, r.slot_name::text) AS slot_name,
 	s.received_lsn,
 	s.sent_lsn,
 	coalesce(s.acknowledged_lsn, r.confirmed_flush_lsn) AS acknowledged_lsn,
@@ -318,10 +340,13 @@ SELECT
 	s.snapshot_tables,
 	s.snapshot_tables_done,
 	s.snapshot_rows,
+	s.incremental_rows,
+	s.incremental_ranges,
+	s.incremental_delay_ms,
 	s.latency_p50 AS latency_p50_ms,
 	s.latency_p99 AS latency_p99_ms
 FROM streams AS s
-	LEFT JOIN pg_replication_slots AS r ON r.slot_name::text = s.slot_name
+	LEFT JOIN pg_replication_slots AS r ON r.slot_name::text = s.slot
 	CROSS JOIN wal
 	LEFT JOIN oldest ON true
 WHERE s.state <> 'stopped'
@@ -332,6 +357,7 @@ SELECT
 	s.role,
 	'orphaned',
 	'nothing',
+	NULL,
 	NULL,
 	r.slot_name::text,
 	NULL,
@@ -346,13 +372,15 @@ SELECT
 	oldest.xid,
 	oldest.pid,
 	NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-	NULL, NULL, NULL, NULL
+	NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM pg_replication_slots AS r
-	LEFT JOIN streams AS s ON s.slot_name = r.slot_name::text
+	LEFT JOIN streams AS s ON s.slot = r.slot_name::text
 	CROSS JOIN wal
 	LEFT JOIN oldest ON true
 WHERE r.plugin = 'wal2kafka' AND NOT r.temporary AND NOT r.active
-	AND (s.stream IS NULL OR s.state = 'stopped');
+	AND NOT EXISTS (SELECT FROM streams AS u
+					WHERE u.slot = r.slot_name::text
+						AND u.state <> 'stopped');
 
 COMMENT ON VIEW wal2kafka.stat_streams IS
 'state, position, lag, errors of each stream, and slots without a stream';
@@ -405,7 +433,8 @@ AS $$
 					AND s.started_at < clock_timestamp() - f.grace THEN
 					concat_ws(': ', 'starting for a long time',
 							  'waiting for ' || nullif(s.waiting_for,
-													   'nothing'))
+													   'nothing')
+							  || f.holders)
 				WHEN s.state = 'streaming' AND s.seconds_behind
 					> max_seconds_behind AND (s.last_acknowledged_at IS NULL
 						OR s.last_acknowledged_at < clock_timestamp()
@@ -413,7 +442,8 @@ AS $$
 					format('nothing was acknowledged for %s s',
 						   round(s.seconds_behind))
 					|| coalesce('; waiting for '
-								|| nullif(s.waiting_for, 'nothing'), '')
+								|| nullif(s.waiting_for, 'nothing')
+								|| f.holders, '')
 				WHEN s.wal_status = 'unreserved' THEN
 					format('slot "%s" is about to lose WAL that it needs',
 						   s.slot_name)
@@ -424,7 +454,7 @@ AS $$
 						   s.snapshot_tables_done, s.snapshot_tables,
 						   s.snapshot_rows)
 				WHEN s.waiting_for <> 'nothing' THEN
-					'waiting for ' || s.waiting_for
+					'waiting for ' || s.waiting_for || f.holders
 				WHEN s.seconds_behind > max_seconds_behind THEN
 					format('catching up, %s s behind',
 						   round(s.seconds_behind))
@@ -432,7 +462,10 @@ AS $$
 		FROM (SELECT v.*, c.started_at
 			  FROM wal2kafka.stat_streams AS v
 				  LEFT JOIN wal2kafka._streams() AS c USING (stream)) AS s,
-			make_interval(secs => max_seconds_behind) AS f (grace)
+			LATERAL (SELECT make_interval(secs => max_seconds_behind),
+				coalesce(' (held by ' || array_to_string(s.waiting_for_pids,
+														 ', ') || ')', ''))
+				AS f (grace, holders)
 	) AS v
 $$;
 
@@ -760,6 +793,162 @@ $$;
 
 COMMENT ON FUNCTION wal2kafka.adopt_slot(name, text) IS
 'take over from a Debezium connector, at the position of its slot';
+
+------------------------------------------------------------------------------
+-- Snapshots
+------------------------------------------------------------------------------
+
+/*
+ * Asking for one is part of the transaction, and durable when that is.  It
+ * waits for the stream's worker, which may be away.
+ */
+CREATE FUNCTION wal2kafka.snapshot("table" text, predicate text DEFAULT NULL,
+	stream text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'wal2kafka_snapshot'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wal2kafka.snapshot(text, text, text) IS
+'send all rows of a table again, while it is streamed';
+
+CREATE FUNCTION wal2kafka.snapshot(tables text[], predicate text DEFAULT NULL,
+	stream text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'wal2kafka_snapshot_of_tables'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wal2kafka.snapshot(text[], text, text) IS
+'send all rows of tables again, while they are streamed';
+
+CREATE FUNCTION wal2kafka.pause_snapshot(id text DEFAULT NULL,
+	stream text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'wal2kafka_pause_snapshot'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wal2kafka.pause_snapshot(text, text) IS
+'let a snapshot rest, or all of a stream; changes go on';
+
+CREATE FUNCTION wal2kafka.resume_snapshot(id text DEFAULT NULL,
+	stream text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'wal2kafka_resume_snapshot'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wal2kafka.resume_snapshot(text, text) IS
+'go on with a snapshot, or all of a stream';
+
+CREATE FUNCTION wal2kafka.cancel_snapshot(id text DEFAULT NULL,
+	stream text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'wal2kafka_cancel_snapshot'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wal2kafka.cancel_snapshot(text, text) IS
+'end a snapshot, or all of a stream, where it is';
+
+/* What the files of a slot say: a row a table and snapshot. */
+CREATE FUNCTION wal2kafka._snapshots(slot_name name,
+	OUT snapshot text,
+	OUT number bigint,
+	OUT kind text,
+	OUT relid oid,
+	OUT "table" text,
+	OUT predicate text,
+	OUT state text,
+	OUT rows_estimated bigint,
+	OUT rows_done bigint,
+	OUT ranges bigint,
+	OUT active_ms bigint,
+	OUT requested_at timestamptz,
+	OUT started_at timestamptz,
+	OUT ended_at timestamptz,
+	OUT error text,
+	OUT remedy text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'wal2kafka_snapshots'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+
+CREATE VIEW wal2kafka.stat_snapshots AS
+SELECT
+	s.stream,
+	r.slot_name::text AS slot_name,
+	t.snapshot,
+	t.number,
+	t.kind,
+	t."table",
+	t.predicate,
+	t.state,
+	t.rows_estimated,
+	t.rows_done,
+	t.ranges,
+	round(t.rows_done * 1000.0 / nullif(t.active_ms, 0), 1)::double precision
+		AS rows_per_second,
+	CASE WHEN t.state IN ('waiting', 'reading') AND t.rows_done > 0
+		AND t.rows_estimated >= t.rows_done THEN
+		make_interval(secs => (t.rows_estimated - t.rows_done) * t.active_ms
+					  / 1000.0::double precision / t.rows_done)
+		END AS time_left,
+	/* old transactions, or who alters the table */
+	CASE WHEN t.state = 'reading' THEN (
+		SELECT array_agg(DISTINCT b.pid)
+		FROM pg_stat_activity AS a JOIN pg_locks AS l ON l.pid = a.pid,
+			unnest(pg_blocking_pids(a.pid)) AS b (pid)
+		WHERE a.backend_type = 'wal2kafka snapshot reader'
+			AND l.locktype = 'relation' AND l.relation = t.relid
+			AND l.database = r.datoid) END AS waiting_for_pids,
+	t.requested_at,
+	t.started_at,
+	t.ended_at,
+	t.error,
+	t.remedy
+FROM pg_replication_slots AS r
+	CROSS JOIN LATERAL wal2kafka._snapshots(r.slot_name) AS t
+	LEFT JOIN LATERAL (
+		SELECT c.stream FROM wal2kafka._streams() AS c
+		WHERE r.slot_name::text = coalesce(
+			c.slot_name, wal2kafka._slot_of(c.stream, c.database, c.role))
+		ORDER BY c.state = 'stopped' LIMIT 1) AS s ON true
+WHERE r.plugin = 'wal2kafka' AND NOT r.temporary;
+
+COMMENT ON VIEW wal2kafka.stat_snapshots IS
+'progress of snapshots, a row a table; what was asked for and what is over';
+
+------------------------------------------------------------------------------
+-- Loading history otherwise, and checking topics
+------------------------------------------------------------------------------
+
+/*
+ * The snapshot is exported, and lasts as long as the caller's transaction.
+ * It sees what was committed before lsn; records of what was committed behind
+ * it are at these offsets of the topics, or later.
+ */
+CREATE FUNCTION wal2kafka.preload_point(stream text DEFAULT NULL,
+	OUT snapshot_name text,
+	OUT lsn pg_lsn,
+	OUT at timestamptz,
+	OUT offsets jsonb)
+RETURNS record
+AS 'MODULE_PATHNAME', 'wal2kafka_preload_point'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wal2kafka.preload_point(text) IS
+'a snapshot to load tables from, and where to read the topics from then';
+
+CREATE FUNCTION wal2kafka.verify("table" text, stream text DEFAULT NULL,
+	OUT verdict text,
+	OUT reason text,
+	OUT lsn pg_lsn,
+	OUT rows bigint,
+	OUT keys bigint,
+	OUT passes integer,
+	OUT differences jsonb)
+RETURNS record
+AS 'MODULE_PATHNAME', 'wal2kafka_verify'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION wal2kafka.verify(text, text) IS
+'whether a table''s topic is what the table is: equal, different, unknown';
 
 ------------------------------------------------------------------------------
 -- Looking at events and schemas
@@ -1216,6 +1405,37 @@ AS $$
 		AND NOT pg_has_role(t.role, t.relowner, 'USAGE')
 $$;
 
+/* Partitions whose changes are not in the WAL. */
+CREATE FUNCTION wal2kafka._check_partitions(publications text)
+RETURNS SETOF wal2kafka._finding
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 'warning', c.oid::regclass::text, 'the partition is a foreign table: neither its rows nor its changes are sent',
+		'Let a stream of the server that has the table send it.'
+	FROM pg_class AS c, pg_partition_root(c.oid) AS r (root)
+	WHERE c.relkind = 'f' AND c.relispartition
+		AND (coalesce(publications, '') = ''
+			OR r.root IN (SELECT * FROM wal2kafka._selected(publications))
+			OR EXISTS (SELECT FROM wal2kafka._selected(publications) AS t (oid)
+					   WHERE pg_partition_root(t.oid) = r.root))
+$$;
+
+/* Tables whose last snapshot failed. */
+CREATE FUNCTION wal2kafka._check_progress(slot text)
+RETURNS SETOF wal2kafka._finding
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT 'warning', coalesce(t."table", slot),
+		CASE WHEN t.state = 'damaged' THEN t.error
+			ELSE 'its snapshot failed: ' || t.error END, t.remedy
+	FROM (SELECT DISTINCT ON (p."table") p.*
+		  FROM wal2kafka._snapshots(slot::name) AS p
+		  ORDER BY p."table", p.requested_at DESC) AS t
+	WHERE t.state IN ('failed', 'damaged')
+$$;
+
 /* Whether the stream is there, and what it says itself. */
 CREATE FUNCTION wal2kafka._check_state(stream text)
 RETURNS SETOF wal2kafka._finding
@@ -1327,9 +1547,14 @@ BEGIN
 		SELECT * FROM wal2kafka._check_tables(publications, settings,
 			lists.examined)
 		UNION ALL
+		SELECT * FROM wal2kafka._check_progress(slot)
+		UNION ALL
+		SELECT * FROM wal2kafka._check_partitions(publications)
+		UNION ALL
 		SELECT * FROM wal2kafka._check_snapshot(s.role, publications,
 			lists.examined)
-		WHERE settings ->> 'wal2kafka.snapshot_mode' = 'initial'
+		WHERE settings ->> 'wal2kafka.snapshot_mode'
+			NOT IN ('no_data', 'never')
 			AND NOT EXISTS (SELECT FROM pg_replication_slots AS r
 							WHERE r.slot_name::text = slot)
 	) AS f
@@ -1364,12 +1589,21 @@ REVOKE ALL ON FUNCTION
 	wal2kafka.restart(text),
 	wal2kafka.drop_stream(text),
 	wal2kafka.adopt_slot(name, text),
+	wal2kafka._snapshots(name),
+	wal2kafka.snapshot(text, text, text),
+	wal2kafka.snapshot(text[], text, text),
+	wal2kafka.pause_snapshot(text, text),
+	wal2kafka.resume_snapshot(text, text),
+	wal2kafka.cancel_snapshot(text, text),
+	wal2kafka.preload_point(text),
+	wal2kafka.verify(text, text),
 	wal2kafka.peek(text, integer),
 	wal2kafka.schema_for(regclass, text),
 	wal2kafka.decode(bytea)
 FROM PUBLIC;
 
 /* Calls in a view are made with the rights of who reads it. */
-GRANT SELECT ON wal2kafka.stat_streams, wal2kafka.stat_tables TO pg_monitor;
+GRANT SELECT ON wal2kafka.stat_streams, wal2kafka.stat_tables,
+	wal2kafka.stat_snapshots TO pg_monitor;
 GRANT EXECUTE ON FUNCTION wal2kafka._streams(), wal2kafka._tables(),
-	wal2kafka.health(integer) TO pg_monitor;
+	wal2kafka._snapshots(name), wal2kafka.health(integer) TO pg_monitor;

@@ -28,10 +28,13 @@ topic_name.[ch]		$catalog|$avro|$rdkafka|$curl
 timescale.[ch]		$avro|$rdkafka|$curl
 partition_routing.[ch]	$rdkafka|$curl
 unchanged.[ch]		$rdkafka|$curl
+toast_reselect.[ch]	$rdkafka|$curl
 java_text.[ch]		$catalog|$avro|$rdkafka|$curl
 json_encode.[ch]	$catalog|$avro|$rdkafka|$curl
 transaction_metadata.h	$rdkafka|$curl|$avro
 heartbeat.h			$rdkafka|$curl|$avro|type_map\.h|relation_map\.h
+signal_table.[ch]	$rdkafka|$curl|$avro
+notification.h		$rdkafka|$curl|$avro|type_map\.h|relation_map\.h
 avro_schema.[ch]	$rdkafka|$curl
 decoder.[ch]		$rdkafka|$curl
 envelope.[ch]		$rdkafka|$curl
@@ -41,9 +44,25 @@ json_payload.[ch]	$catalog|$avro|$rdkafka|$curl
 route.[ch]			$catalog|$avro|$rdkafka|$curl
 publication.[ch]	$rdkafka|$curl|$avro
 adopt.[ch]			$rdkafka|$curl|$avro
+place.[ch]			$rdkafka|$curl|$avro|relation_map\.h
 kafka_sink.[ch]		$catalog|replication/.*|$avro
+kafka_source.[ch]	$catalog|replication/.*|$avro
+snapshot_progress.[ch]	$rdkafka|$curl|$avro|relation_map\.h|replication/.*
 registry.[ch]		$catalog|replication/.*|$avro|$rdkafka
+snapshot_reader.[ch]	$rdkafka|$curl
+row_predicate.[ch]	$rdkafka|$curl
+table_access.[ch]	$rdkafka|$curl|$avro
+side_worker.[ch]	$rdkafka|$curl|$avro
+preload_point.c		$rdkafka|$curl|$avro
+verify.[ch]			$rdkafka|$curl|$avro
+record_digest.[ch]	$rdkafka|$curl|$avro
+key_fold.[ch]		$rdkafka|$curl|$avro|replication/.*
 delivery.[ch]		$rdkafka|$avro|$curl
+snapshot.[ch]		$rdkafka|$curl
+snapshot_scan.[ch]	$rdkafka|$curl
+snapshot_worker.c	$rdkafka|$curl
+incremental.[ch]	$avro|$rdkafka|$curl
+relay.[ch]			$catalog|$avro|$rdkafka|$curl
 kafka_bgworker.[ch]	$avro|$rdkafka|type_map\.h|relation_map\.h
 preload/*.[ch]		$rdkafka|$avro|$curl|jansson\.h
 "
@@ -91,9 +110,9 @@ while read -r pattern forbidden; do
 	done
 done <<< "$rules"
 
-# One file knows librdkafka, and tests of the server's version are in compat.h.
-others=$(grep -lE '#[[:space:]]*include[[:space:]]*<librdkafka' -- *.c *.h preload/*.[ch] | grep -v '^kafka_sink\.c$')
-[ -z "$others" ] || echo "only kafka_sink.c may include rdkafka.h:" $others
+# Two files know librdkafka, and tests of the server's version are in compat.h.
+others=$(grep -lE '#[[:space:]]*include[[:space:]]*<librdkafka' -- *.c *.h preload/*.[ch] | grep -vE '^kafka_(sink|source)\.c$')
+[ -z "$others" ] || echo "only kafka_sink.c and kafka_source.c may include rdkafka.h:" $others
 verdict "$([ -z "$others" ]; echo $?)"
 others=$(grep -lE 'PG_VERSION_NUM' -- *.c *.h preload/*.[ch] | grep -v '^compat\.h$')
 [ -z "$others" ] || echo "only compat.h may test the server's version:" $others

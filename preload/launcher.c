@@ -588,6 +588,9 @@ assign_entry(int i, const StreamName *name)
 	memset((char *) stream + offsetof(StreamState, name), 0,
 		   offsetof(StreamState, asleep) - offsetof(StreamState, name));
 	stream->tables = DSM_HANDLE_INVALID;
+	for (int j = 0; j < STREAM_PLACES; j++)
+		stream->places[j] = DSM_HANDLE_INVALID;
+	stream->fresh_start = true;
 	strlcpy(stream->name, name->text, sizeof(stream->name));
 	strlcpy(NameStr(stream->database), name->database, NAMEDATALEN);
 	strlcpy(NameStr(stream->role), name->role, NAMEDATALEN);

@@ -72,6 +72,9 @@ static const struct config_enum_entry snapshot_modes[] = {
 	{"initial", SNAPSHOT_INITIAL, false},
 	{"no_data", SNAPSHOT_NO_DATA, false},
 	{"never", SNAPSHOT_NO_DATA, true},
+	{"always", SNAPSHOT_ALWAYS, false},
+	{"initial_only", SNAPSHOT_INITIAL_ONLY, false},
+	{"when_needed", SNAPSHOT_WHEN_NEEDED, false},
 	{NULL, 0, false}
 };
 
@@ -650,6 +653,29 @@ check_urls(const char *value, char *reason)
 	return true;
 }
 
+/*
+ * Kafka, files and JMX have no place here: what they do, functions of SQL do.
+ */
+static bool
+check_signal_channels(const char *value, char *reason)
+{
+	if (value[0] == '\0' || pg_strcasecmp(value, "source") == 0)
+		return true;
+	return refuse(reason, "The only channel is \"source\", the signal table.");
+}
+
+static bool
+check_signal_collection(const char *value, char *reason)
+{
+	const char *dot = strchr(value, '.');
+
+	if (value[0] == '\0' ||
+		(dot != NULL && dot != value && dot[1] != '\0' &&
+		 strchr(dot + 1, '.') == NULL))
+		return true;
+	return refuse(reason, "A signal table is named as schema.table.");
+}
+
 static bool
 check_identifiers(const char *value, char *reason)
 {
@@ -1137,6 +1163,8 @@ TEXT_HOOK(check_identifiers_hook, check_identifiers, NULL);
 TEXT_HOOK(check_path_hook, check_path, NULL);
 TEXT_HOOK(check_regex_list_hook, check_regex_list, NULL);
 TEXT_HOOK(check_regex_hook, check_regex, NULL);
+TEXT_HOOK(check_signal_channels_hook, check_signal_channels, NULL);
+TEXT_HOOK(check_signal_collection_hook, check_signal_collection, NULL);
 TEXT_HOOK(column_transforms_hook, check_column_transforms,
 		  PREFIX "column_transforms");
 TEXT_HOOK(check_placeholder_hook, check_placeholder, NULL);
@@ -1253,7 +1281,26 @@ static const Setting settings[] = {
 		.summary = "Names the stream's replication slot.",
 	.details = "Empty: wal2kafka_ and the database's name."},
 	{FIELD(snapshot_mode), ENUM(SNAPSHOT_INITIAL, snapshot_modes),
-	.summary = "Selects what a new stream sends of the rows that exist."},
+	.summary = "Selects what a stream sends of the rows that exist, and when."},
+	{FIELD(snapshot_workers), INT(2, 1, 64),
+	.summary = "Sets how many processes read tables for a snapshot at once."},
+	{FIELD(snapshot_include_collection_list), STRING(""),
+		TEXT_CHECK(check_regex_list),
+		.summary = "Lists regular expressions of tables whose rows a stream's start sends.",
+	.details = "Empty: those of all tables that the stream selects."},
+	{FIELD(snapshot_new_tables), BOOL(false),
+	.summary = "Sends the rows of tables that the stream begins to select."},
+	{FIELD(toast_reselect), BOOL(false),
+	.summary = "Reads large values that an update did not change from the table."},
+	{FIELD(signal_enabled_channels), STRING(""),
+		TEXT_CHECK(check_signal_channels),
+		.summary = "Lists where Debezium's signals are taken from: source, the signal table."},
+	{FIELD(signal_data_collection), STRING(""),
+		TEXT_CHECK(check_signal_collection),
+		.summary = "Names the signal table, as schema.table."},
+	{FIELD(notification_topic_name), STRING(""),
+		.summary = "Names the topic of Debezium's notifications.",
+	.details = "Empty: none are sent."},
 	{FIELD(adopt_topics), BOOL(false),
 	.summary = "Lets a new stream write to topics that are not empty."},
 	{FIELD(paused), BOOL(false),

@@ -16,6 +16,9 @@ typedef enum SnapshotMode
 {
 	SNAPSHOT_INITIAL,			/* rows first, then changes */
 	SNAPSHOT_NO_DATA,			/* changes only */
+	SNAPSHOT_ALWAYS,			/* rows at each start, beside changes */
+	SNAPSHOT_INITIAL_ONLY,		/* rows, and nothing after them */
+	SNAPSHOT_WHEN_NEEDED,		/* as initial, also when the slot was lost */
 } SnapshotMode;
 
 /* wal2kafka.replica_identity_missing */
@@ -223,6 +226,14 @@ typedef struct Settings
 	/* life of a stream */
 	char	   *slot_name;		/* empty: derived from the stream's name */
 	int			snapshot_mode;	/* SnapshotMode */
+	int			snapshot_workers;
+	char	   *snapshot_include_collection_list;	/* regular expressions;
+													 * empty: all */
+	bool		snapshot_new_tables;
+	bool		toast_reselect;
+	char	   *signal_enabled_channels;	/* "source" or empty */
+	char	   *signal_data_collection; /* schema.table; empty: none */
+	char	   *notification_topic_name;	/* empty: no notifications */
 	bool		adopt_topics;
 	bool		paused;
 	char	   *paused_until;	/* empty, or a timestamp with time zone */

@@ -83,6 +83,8 @@ startup_shmem(void)
 
 			SpinLockInit(&stream->mutex);
 			stream->tables = DSM_HANDLE_INVALID;
+			for (int j = 0; j < STREAM_PLACES; j++)
+				stream->places[j] = DSM_HANDLE_INVALID;
 			pg_atomic_init_u32(&stream->asleep, 0);
 			pg_atomic_init_u64(&stream->async_commit_lsn, 0);
 			for (int j = 0; j < LATENCY_BUCKETS; j++)
@@ -227,6 +229,18 @@ shared_state_attach_worker(int i)
 
 	before_shmem_exit(detach_worker, PointerGetDatum(stream));
 	return stream;
+}
+
+void
+stream_wake(StreamState *stream)
+{
+	Latch	   *latch;
+
+	SpinLockAcquire(&stream->mutex);
+	latch = stream->latch;
+	SpinLockRelease(&stream->mutex);
+	if (latch != NULL)
+		SetLatch(latch);
 }
 
 void

@@ -70,6 +70,9 @@ typedef enum StreamExit
  */
 #define LATENCY_BUCKETS		80
 
+/* How many processes can ask for a place in a stream at once. */
+#define STREAM_PLACES		8
+
 typedef struct StreamState
 {
 	slock_t		mutex;
@@ -123,6 +126,20 @@ typedef struct StreamState
 	char		last_error[STREAM_ERROR_LEN];	/* message, detail */
 	char		last_error_hint[STREAM_ERROR_LEN];	/* remedy */
 	TimestampTz last_error_at;
+
+	/*
+	 * A snapshot while streaming, written by the worker: rows and ranges since
+	 * the worker's start, and how long changes have waited for one range.
+	 */
+	uint64		incremental_rows;
+	uint64		incremental_ranges;
+	int64		incremental_delay_ms;	/* longest */
+	bool		fresh_start;	/* a start that snapshot_mode = always counts:
+								 * set by the launcher and restart(), cleared
+								 * by the worker that acted on it */
+
+	/* who asks for a place (place.h); DSM_HANDLE_INVALID: free */
+	dsm_handle	places[STREAM_PLACES];
 
 	dsm_handle	tables;			/* TableStats array; DSM_HANDLE_INVALID: none */
 
@@ -181,6 +198,9 @@ extern PGDLLEXPORT StreamState *shared_state_find(const char *name);
  * worker or is nobody's.
  */
 extern PGDLLEXPORT StreamState *shared_state_attach_worker(int i);
+
+/* Set the latch of the stream's worker, if it has one. */
+extern PGDLLEXPORT void stream_wake(StreamState *stream);
 
 /* Set status (and waiting_for = nothing). */
 extern PGDLLEXPORT void stream_set_status(StreamState *stream, StreamStatus status);

@@ -42,7 +42,11 @@
  *		snapshot_tables_done int4,
  *		snapshot_rows int8,
  *		latency_p50 float8,			ms, commit to acknowledged; null: none yet
- *		latency_p99 float8
+ *		latency_p99 float8,
+ *		incremental_rows int8,		sent by snapshots while streaming, since the
+ *									worker's start
+ *		incremental_ranges int8,
+ *		incremental_delay_ms int8	longest wait of changes for one of them
  *
  * wal2kafka_stat_tables() RETURNS SETOF record, VOLATILE PARALLEL RESTRICTED:
  *
@@ -87,7 +91,7 @@
 #include "settings.h"
 #include "shared_state.h"
 
-#define STAT_STREAMS_COLUMNS	31
+#define STAT_STREAMS_COLUMNS	34
 #define STAT_TABLES_COLUMNS		10
 #define STREAM_PARTS_COLUMNS	4
 
@@ -289,6 +293,9 @@ put_stream(Row *row, StreamState *shared, const StreamState *stream)
 	put(row, Int64GetDatum(stream->snapshot_rows), !snapshot);
 	put_latency(row, shared, 0.5);
 	put_latency(row, shared, 0.99);
+	put_count(row, stream->incremental_rows);
+	put_count(row, stream->incremental_ranges);
+	put_count(row, stream->incremental_delay_ms);
 }
 
 /*
@@ -382,18 +389,6 @@ wal2kafka_stat_tables(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-static void
-wake_worker(StreamState *stream)
-{
-	Latch	   *latch;
-
-	SpinLockAcquire(&stream->mutex);
-	latch = stream->latch;
-	SpinLockRelease(&stream->mutex);
-	if (latch != NULL)
-		SetLatch(latch);
-}
-
 Datum
 wal2kafka_restart(PG_FUNCTION_ARGS)
 {
@@ -409,8 +404,9 @@ wal2kafka_restart(PG_FUNCTION_ARGS)
 				 errhint("Streams are named in \"wal2kafka.streams\".")));
 	SpinLockAcquire(&stream->mutex);
 	stream->restart_requested = true;
+	stream->fresh_start = true;
 	SpinLockRelease(&stream->mutex);
-	wake_worker(stream);
+	stream_wake(stream);
 	shared_state_wake_launcher();
 	PG_RETURN_VOID();
 }
@@ -423,7 +419,7 @@ wake_after_commit(XactEvent event, void *arg)
 	if (event == XACT_EVENT_COMMIT && wake_at_commit)
 	{
 		for (int i = 0; i < shared_state_size(); i++)
-			wake_worker(shared_state_stream(i));
+			stream_wake(shared_state_stream(i));
 		shared_state_wake_launcher();
 	}
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||

@@ -87,7 +87,15 @@ wal2kafka_##function(PG_FUNCTION_ARGS) \
 } \
 extern int	no_such_variable
 
+FORWARD(cancel_snapshot);
 FORWARD(decode);
 FORWARD(examine);
 FORWARD(own_slot);
+FORWARD(pause_snapshot);
+FORWARD(preload_point);
+FORWARD(resume_snapshot);
 FORWARD(schema_for);
+FORWARD(snapshot);
+FORWARD(snapshot_of_tables);
+FORWARD(snapshots);
+FORWARD(verify);

@@ -96,6 +96,9 @@ my %nasty = (
 	'no.such.property' => 'SECRET6',
 	"evil\n; DROP TABLE sales.orders; --" => "x",
 	'signal.data.collection' => 'public.signals',
+	'signal.enabled.channels' => 'source,kafka',
+	'notification.enabled.channels' => 'log,sink',
+	'notification.sink.topic.name' => 'notes',
 	'exactly.once.support' => 'required',
 );
 my ($code, $out, $err) = translate(connector(%nasty));
@@ -104,7 +107,7 @@ note($out);
 unlike($out . $err, qr/SECRET\d/, 'no secret is printed');
 like($out, qr/^-- warning: no\.such\.property: unknown/m, 'an unknown property is named');
 like($out, qr/^-- warning: evil ; DROP TABLE sales.orders; --: unknown/m, '... on one line, whatever its name');
-like($out, qr/^-- warning: signal\.data\.collection: not there/m, 'what is not there');
+like($out, qr/^-- warning: signal\.enabled\.channels: not there: kafka;/m, 'what is not there');
 like($out, qr/^-- warning: exactly\.once\.support: not there: at least once/m, '... exactly once too');
 like($out, qr/^-- not needed: producer\.override\.acks: fixed/m, 'what is not needed');
 like($out, qr/^-- warning: producer\.override\.ssl\.keystore\.password: not there: Java/m, 'Java\'s key stores');
@@ -139,6 +142,9 @@ my %want = (
 	column_transforms_file => '/etc/wal2kafka/shop-connector.columns',
 	skipped_operations => 'u,d',
 	heartbeat_interval_ms => '10000',
+	signal_data_collection => 'public.signals',
+	signal_enabled_channels => 'source',
+	notification_topic_name => 'notes',
 	unavailable_value_placeholder => 'it\'s \gone',
 	max_queue_size_in_bytes => '65536kB',
 	format => 'avro',
@@ -225,6 +231,10 @@ like($out, qr/SET wal2kafka\.kafka_options = 'compression\.type=zstd'/, '... and
 (undef, $out) = translate(connector('table.whitelist' => 'a.b', 'toasted.value.placeholder' => 'p', 'snapshot.mode' => 'never'));
 like($out, qr/table_include_list = 'a\.b'/, 'old names');
 like($out, qr/snapshot_mode = 'no_data'/, '... and old modes');
+(undef, $out) = translate(connector('snapshot.mode' => 'when_needed', 'snapshot.max.threads' => '4', 'snapshot.include.collection.list' => 'public\\.a,public\\.b'));
+like($out, qr/snapshot_mode = 'when_needed'/, 'modes of snapshots');
+like($out, qr/snapshot_workers = '4'/, '... their threads');
+like($out, qr/snapshot_include_collection_list = E?'public\\+\.a,public\\+\.b'/, '... and their tables');
 ($code, $out, $err) = translate('{"a": ');
 is($code, 2, 'no JSON');
 ($code, $out, $err) = translate('{"connector.class": "io.debezium.connector.mysql.MySqlConnector"}');

@@ -143,6 +143,17 @@ sub start_stream
 	return;
 }
 
+# Take the stream out of wal2kafka.streams; its slot and topics stay.
+sub stop_stream
+{
+	my ($self) = @_;
+	my $pid = $self->stat('pid');
+
+	$self->set('wal2kafka.streams', '');
+	wait_until('the worker ends', sub { !$pid || !kill 0, $pid });
+	return;
+}
+
 sub sql { my ($self, $sql) = @_; return $self->{node}->safe_psql($self->{database}, $sql); }
 sub admin { my ($self, $sql) = @_; return $self->{node}->safe_psql('postgres', $sql); }
 
