@@ -143,7 +143,7 @@ preload-install: preload
 preload-clean:
 	$(MAKE) -C preload clean PG_CONFIG='$(PG_CONFIG)'
 
-.PHONY: test test-consumers bench bench-debezium
+.PHONY: test test-consumers bench bench-debezium bench-snapshot
 test:
 	test/run
 test-consumers:
@@ -152,3 +152,5 @@ bench:
 	bench/run
 bench-debezium:
 	bench/debezium
+bench-snapshot:
+	bench/snapshot/run

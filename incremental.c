@@ -44,7 +44,7 @@
 #include "utils/timestamp.h"
 
 /* A range is read for so long; changes of its table may wait for its end. */
-#define RANGE_MS			20
+#define RANGE_MS			10
 
 /*
  * Ranges of one reader that may be open: while what is left of one goes out
@@ -159,6 +159,7 @@ typedef struct Incremental
 	Delivery   *delivery;		/* NULL: not started */
 	StreamState *stream;
 	const Settings *settings;
+	size_t		message_limit;	/* of Kafka; 0: not known */
 	Notifier   *notifier;
 	char		slot_name[NAMEDATALEN];
 	MemoryContext context;
@@ -188,7 +189,8 @@ typedef struct Incremental
 	bool		restart_wanted; /* a job of all tables */
 	List	   *leaving;		/* transactions that changed publications */
 
-	Run		   *failed;			/* sending its rows raised an error */
+	Run		   *failed;			/* sending its rows raised an error, ... */
+	const char *failure;		/* ... this one */
 } Incremental;
 
 static Incremental inc;
@@ -1114,6 +1116,28 @@ begin_unit(void)
 }
 
 /*
+ * A row that Kafka would not take ends the snapshot of its table, not the
+ * stream.  What is known of it beforehand is the limit of the producer.
+ */
+static bool
+refuse_large(Reader *reader, const Event *event)
+{
+	Size		size = event->key.len + event->value.len + 2 * EVENT_HEADROOM;
+
+	if (likely(size <= inc.message_limit || inc.message_limit == 0))
+		return false;
+	end_range(reader, true);
+	reader->state = READER_OVER;
+	reader->last = READER_TABLE_FAILED;
+	reader->message = MemoryContextStrdup(inc.context,
+										  psprintf("a row of %zu bytes exceeds the message limit of Kafka",
+												   size));
+	reader->hint = MemoryContextStrdup(inc.context,
+									   "Raise message.max.bytes in wal2kafka.kafka_options, and max.message.bytes of the topic.");
+	return true;
+}
+
+/*
  * Send what the reader has handed over: of an open range, as it is there and
  * up to its end.  Ends early at "until"; 0: not.  Returns whether it did.
  */
@@ -1127,7 +1151,8 @@ drain_queue(Reader *reader, TimestampTz until)
 	const char *report;
 	Size		len;
 
-	while (!early && reader->state != READER_DEAD)
+	while (!early && reader->state != READER_DEAD &&
+		   reader->state != READER_OVER)
 	{
 		RelayItem	item = relay_source_next(reader->source, &event, &report,
 											 &len);
@@ -1149,6 +1174,8 @@ drain_queue(Reader *reader, TimestampTz until)
 			continue;
 		}
 
+		if (item == RELAY_EVENT && refuse_large(reader, &event))
+			break;
 		own_unit |= begin_unit();
 		if (item == RELAY_ANNOUNCE)
 			event_sink->announce(event_sink, event.target);
@@ -1178,7 +1205,9 @@ drain(Reader *reader, TimestampTz until)
 	}
 	PG_CATCH();
 	{
+		(void) MemoryContextSwitchTo(inc.context);
 		inc.failed = reader->run;
+		inc.failure = CopyErrorData()->message;
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -1736,6 +1765,7 @@ incremental_start(Delivery *delivery, StreamState *stream,
 	inc.scratch = AllocSetContextCreate(inc.context,
 										"wal2kafka incremental service",
 										ALLOCSET_DEFAULT_SIZES);
+	inc.message_limit = delivery_message_limit(delivery);
 	inc.notifier = notifier_create(settings, NameStr(stream->database));
 	inc.progress = snapshot_progress_load(inc.context, slot_name);
 
@@ -1772,7 +1802,10 @@ correct_attempts(void)
 		SnapshotTable *table = run->table;
 
 		if (run == inc.failed)
+		{
 			table->attempts = Max(table->attempts, 1);
+			replace_text(&table->error, inc.failure);
+		}
 		else if (table->attempts > 0 &&
 				 (run->reader != NULL || run->retry_at > now))
 			table->attempts--;

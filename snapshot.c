@@ -920,7 +920,7 @@ static ScanReaderState
 reader_state(int i, bool *holds_row)
 {
 	ScanReader *reader = &run->scan->readers[i];
-	ScanReaderState	state;
+	ScanReaderState state;
 
 	SpinLockAcquire(&run->scan->mutex);
 	state = reader->state;

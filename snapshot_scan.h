@@ -79,9 +79,9 @@ typedef enum ScanReaderState
 	SCAN_NOT_STARTED,
 	SCAN_READING,
 	SCAN_WAITING,				/* no range is left */
-	SCAN_FLUSHING,			/* by the leader: send the row held back */
-	SCAN_FLUSHING_LAST,		/* ... as the last of all */
-	SCAN_DONE,				/* everything is acknowledged and reported */
+	SCAN_FLUSHING,				/* by the leader: send the row held back */
+	SCAN_FLUSHING_LAST,			/* ... as the last of all */
+	SCAN_DONE,					/* everything is acknowledged and reported */
 } ScanReaderState;
 
 typedef struct ScanReader

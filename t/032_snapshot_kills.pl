@@ -27,7 +27,7 @@ my $t = Wal2Kafka->new(SnapshotWorkload->server(
 restart_after_crash = on
 EOC
 my $node = $t->{node};
-# Values of 20 kB and a short queue that is sent three times a second: it takes
+# Values of 20 kB and a short queue that is sent a few times a second: it takes
 # seconds to read the tables, whatever the machine.
 my $w = SnapshotWorkload->new($t, rows => { keyed => 6000, parted => 3000 }, large => 20);
 
@@ -132,9 +132,9 @@ sub broker
 
 sub slowly
 {
-	my ($on) = @_;
-	$t->set('wal2kafka.kafka_options', $on ? 'linger.ms=300' : undef);
-	$t->set('wal2kafka.max_queue_size_in_bytes', $on ? '1MB' : undef);
+	my ($ms) = @_;
+	$t->set('wal2kafka.kafka_options', "linger.ms=$ms");
+	$t->set('wal2kafka.max_queue_size_in_bytes', '1MB');
 	return;
 }
 
@@ -152,7 +152,7 @@ sub ad_hoc { my ($table) = @_; return $t->sql("SELECT wal2kafka.snapshot('public
 # The start
 # ----------
 
-slowly(1);
+slowly(300);
 my $old = old_transaction();
 $w->start(rate => 5);
 $t->start_stream(no_wait => 1);
@@ -230,12 +230,13 @@ $w->wait_snapshots;
 $w->wait_changes(100);
 $w->stop;
 $w->check('three workers', restarts => 1);
-slowly(0);
 
 # ----------
 # What is finished stays finished
 # ----------
 
+$t->stop_stream;
+slowly(100);
 foreach my $workers (1, 2)
 {
 	my $name = "big$workers";

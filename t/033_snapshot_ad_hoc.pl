@@ -22,10 +22,18 @@ my $t = Wal2Kafka->new(
 	INSERT INTO joined SELECT i, 0 FROM generate_series(1, 3000) i;
 	CREATE TABLE big (id int PRIMARY KEY, body text);
 	INSERT INTO big SELECT i, repeat('x', 500) FROM generate_series(1, 60000) i;
-	ALTER PUBLICATION snap ADD TABLE big;
-	GRANT SELECT ON joined, big TO PUBLIC;
+	CREATE TABLE behind (id int PRIMARY KEY, body text, large text);
+	ALTER TABLE behind ALTER large SET STORAGE EXTERNAL;
+	INSERT INTO behind SELECT i, repeat('x', 1500),
+		CASE WHEN i = 5000 THEN repeat('large', 2000) END FROM generate_series(1, 5000) i;
+	ALTER PUBLICATION snap ADD TABLE big, behind;
+	GRANT SELECT ON joined, big, behind TO PUBLIC;
 },
-		conf => "wal2kafka.snapshot_new_tables = on\nwal2kafka.max_queue_size_in_bytes = '4MB'\n"));
+		conf => <<EOC));
+wal2kafka.snapshot_new_tables = on
+wal2kafka.toast_reselect = on
+wal2kafka.max_queue_size_in_bytes = '4MB'
+EOC
 my $w = SnapshotWorkload->new($t);
 
 $t->start_stream;
@@ -124,6 +132,22 @@ wait_until('it is cancelled', sub {
 $t->sql("UPDATE big SET body = 'changed again' WHERE id = 60000");
 $t->wait_caught_up;
 cmp_ok($t->count('public.big')->{events} - $before, '<', 60001, 'a cancelled snapshot ends early, and changes go on');
+
+# ----------
+# A row that gets behind the reader
+# ----------
+
+# Its key is changed from behind the place that is read to before it, and its
+# large value is in no record of the WAL.
+$t->{kafka}->freeze;
+$id = snapshot('public.behind');
+wait_until('the table is being read', sub { ($t->stat('queue_bytes') || 0) > 3_000_000 });
+$t->sql('UPDATE behind SET id = -1 WHERE id = 5000');
+$t->{kafka}->thaw;
+$w->wait_snapshots;
+$t->wait_caught_up;
+my ($behind) = grep { $_->{value} && $_->{key}{id} == -1 } @{ $t->records('public.behind', from => 5000) };
+is($behind->{value}{after}{large}, 'large' x 2000, 'the large value of a row that gets behind the reader');
 
 # ----------
 # Tables that join

@@ -218,8 +218,12 @@ $t->set("wal2kafka.$_", $settings{$_}) foreach sort keys %settings;
 $t->start_stream(state => '(snapshot|streaming)');
 change_tables(sub { });
 $t->wait_state('streaming');
-note($t->admin(q{SELECT "table", state, rows_done, error FROM wal2kafka.stat_snapshots
-	WHERE slot_name = 'again' ORDER BY "table"}));
+wait_until('all tables are over', sub {
+	$states = $t->admin(q{SELECT "table", state, rows_done, error FROM wal2kafka.stat_snapshots
+		WHERE slot_name = 'again' ORDER BY "table"});
+	return $states !~ /\|(requested|waiting|reading)\|/;
+});
+note($states);
 goes_on('DDL during the initial snapshot');
 check_topics('initial');
 

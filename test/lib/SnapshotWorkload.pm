@@ -135,6 +135,12 @@ sub stop
 	my $t = $self->{t};
 
 	append_to_file($self->{stop_file}, "stop\n");
+	# a transaction that was prepared before a crash holds its locks
+	wait_until('the writers stop', sub {
+		$t->sql("ROLLBACK PREPARED '$_'") foreach split /\n/, $t->sql(
+			q{SELECT gid FROM pg_prepared_xacts WHERE prepared < clock_timestamp() - interval '2 s'});
+		return -e $self->{done_file};
+	});
 	$self->{writers}->finish;
 	my $done = decode_json(slurp_file($self->{done_file}));
 	note("writers' transactions: $done->{committed} committed, $done->{given_up} given up: "
