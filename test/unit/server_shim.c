@@ -106,6 +106,15 @@ MemoryContextAllocZero(MemoryContext context, Size size)
 	return memset(MemoryContextAlloc(context, size), 0, size);
 }
 
+/* Memory never ends here, so that only zeroing is asked for. */
+void *
+MemoryContextAllocExtended(MemoryContext context, Size size, int flags)
+{
+	return (flags & MCXT_ALLOC_ZERO) != 0 ?
+		MemoryContextAllocZero(context, size) :
+		MemoryContextAlloc(context, size);
+}
+
 void *
 palloc(Size size)
 {
