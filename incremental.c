@@ -103,6 +103,7 @@ typedef struct Reader
 	ReaderState state;
 	ReaderReportKind last;		/* of READER_OVER */
 	dsm_segment *segment;
+	const ReaderTask *task;		/* in the segment */
 	PlaceExchange *exchange;
 	shm_mq_handle *queue;
 	RelaySource *source;
@@ -202,6 +203,7 @@ static Reader *opened[64];
 static int	nopened;
 
 static void finish_job(LiveJob *live);
+static void take_requests(TimestampTz now);
 
 /* ---------------------------------------------------------------------
  * Jobs
@@ -808,7 +810,8 @@ make_segment(Reader *reader, ReaderTask *task)
 	dsm_pin_mapping(reader->segment);
 	toc = shm_toc_create(READER_MAGIC, dsm_segment_address(reader->segment),
 						 size);
-	place_chunk(toc, READER_KEY_TASK, task, sizeof(ReaderTask));
+	reader->task = place_chunk(toc, READER_KEY_TASK, task,
+							   sizeof(ReaderTask));
 	if (predicate_size > 0)
 		place_chunk(toc, READER_KEY_PREDICATE, table->predicate,
 					predicate_size);
@@ -1216,6 +1219,24 @@ drain(Reader *reader, TimestampTz until)
 }
 
 /*
+ * A change waits for long: was the snapshot of its table cancelled?  Then
+ * nothing more comes of the range.
+ */
+static bool
+is_cancelled(Reader *reader)
+{
+	MemoryContext old = MemoryContextSwitchTo(inc.scratch);
+
+	take_requests(GetCurrentTimestamp());
+	MemoryContextSwitchTo(old);
+	if (reader->run != NULL)
+		return false;
+	end_range(reader, true);
+	reader->state = READER_DEAD;
+	return true;
+}
+
+/*
  * A change of the reader's table comes next: send the rest of its range.
  * Without a transaction that is open, the unit must be from the beginning:
  * while we wait, nothing may seem to be idle, and confirmed.
@@ -1241,6 +1262,8 @@ drain_range(Reader *reader)
 			told = true;
 			stream_set_waiting(inc.stream, STREAM_WAIT_LOCK);
 		}
+		if (told && is_cancelled(reader))
+			break;
 		delivery_wait(inc.delivery, READER_INTERVAL_MS);
 	}
 	if (own_unit)
@@ -1412,6 +1435,10 @@ settle_death(Reader *reader)
 		return;
 	run->retry_at = GetCurrentTimestamp() + RETRY_MS * INT64CONST(1000);
 	run->table->state = SNAPSHOT_TABLE_WAITING;
+
+	/* that nobody took its rows is no fault of the table */
+	if (reader->task->stalled && run->table->attempts > 0)
+		run->table->attempts--;
 	ereport(LOG,
 			(errhidecontext(true),
 			 errmsg("stream \"%s\" has lost its reader of table \"%s.%s\"",
@@ -1599,11 +1626,11 @@ incremental_service(XLogRecPtr position, bool idle)
 	old = MemoryContextSwitchTo(inc.scratch);
 	now = GetCurrentTimestamp();
 
-	/* a signal's record must not be confirmed before it is saved */
+	/* a signal is saved first: to notify may confirm its record */
 	if (inc.urgent)
 	{
-		look_at_jobs();
 		save();
+		look_at_jobs();
 	}
 	take_requests(now);
 	give_places(position);

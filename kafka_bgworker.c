@@ -279,6 +279,9 @@ worker_exit(int code, Datum arg)
 	if (worker.delivery != NULL)
 	{
 		delivery_finish(worker.delivery, EXIT_DRAIN_MS);
+
+		/* a signal is saved before the slot is behind it */
+		incremental_finish();
 		if (worker.ctx != NULL && MyReplicationSlot != NULL)
 		{
 			/*
@@ -296,7 +299,6 @@ worker_exit(int code, Datum arg)
 			}
 			save_slot();
 		}
-		incremental_finish();
 	}
 }
 
@@ -1256,8 +1258,9 @@ serve_readers(bool idle)
 {
 	XLogRecPtr	position = worker.ctx->reader->EndRecPtr;
 
-	place_serve(position);
+	/* to serve others may confirm: what a signal asked for is saved before */
 	incremental_service(position, idle);
+	place_serve(position);
 }
 
 /*

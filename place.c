@@ -40,7 +40,6 @@
 #include "place.h"
 #include "storage/dsm.h"
 #include "storage/ipc.h"
-#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
@@ -56,6 +55,9 @@
  * meanwhile, and the worker may wait for a broker.
  */
 #define GIVE_UP_MS		5000
+
+/* How long for transactions to end; changes of the table may wait for it. */
+#define LEAVE_MS		1000
 
 /* A snapshot's list of running transactions must stay one to search through. */
 #define MAX_RUNNING		(1024 * 1024)
@@ -241,12 +243,13 @@ place_session_begin(StreamState *stream, PlaceExchange *exchange)
 	wake_worker(stream);
 	for (;;)
 	{
-		bool		tracked;
+		pid_t		tracked_by;
 
+		/* one that ended meanwhile may have, but its places are not asked for */
 		SpinLockAcquire(&exchange->mutex);
-		tracked = exchange->tracked;
+		tracked_by = exchange->tracked_by;
 		SpinLockRelease(&exchange->mutex);
-		if (tracked)
+		if (tracked_by == session->worker)
 			break;
 		wait_for_worker(session);
 	}
@@ -370,19 +373,51 @@ is_seen(const TransactionId *seen, int nseen, TransactionId xid)
 }
 
 /*
- * All that the snapshot must see before it is used must be over.
+ * All that the snapshot must see before it is used must be over.  That takes a
+ * moment, but one that waits for a synchronous standby may stay for as long as
+ * there is none; and the stream may wait for us.
  */
 static void
 wait_until_over(Snapshot base, const TransactionId *seen, int nseen)
 {
+	TimestampTz began = GetCurrentTimestamp();
+
 	for (int i = 0; i < nseen; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (TransactionIdPrecedes(seen[i], base->xmin) ||
-			!TransactionIdIsInProgress(seen[i]))
-			continue;
-		XactLockTableWait(seen[i], NULL, NULL, XLTW_None);
+		while (!TransactionIdPrecedes(seen[i], base->xmin) &&
+			   TransactionIdIsInProgress(seen[i]))
+		{
+			if (TimestampDifferenceExceeds(began, GetCurrentTimestamp(),
+										   LEAVE_MS))
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("transaction %u was committed, but does not end",
+								seen[i]),
+						 errdetail("It may wait for a synchronous standby."),
+						 errhint("Try again.")));
+			(void) WaitLatch(MyLatch,
+							 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 1, PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
 	}
+}
+
+/*
+ * Those that were leaving when the session began are over soon, and then seen
+ * by any snapshot.
+ */
+static void
+forget_leaving(PlaceSession *session, Snapshot base)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < session->nleaving; i++)
+		if (!TransactionIdPrecedes(session->leaving[i], base->xmin))
+			session->leaving[kept++] = session->leaving[i];
+	session->nleaving = kept;
 }
 
 /*
@@ -460,6 +495,7 @@ place_take(PlaceSession *session, Snapshot base, Oid relid,
 	Assert(get_state(exchange) == PLACE_TAKING);
 	Assert(!base->takenDuringRecovery);
 	*place = ask(session, relid, want_offsets);
+	forget_leaving(session, base);
 
 	seen = palloc(sizeof(TransactionId) *
 				  Max(exchange->nxids + session->nleaving, 1));
@@ -611,7 +647,7 @@ add_known(PlaceExchange *exchange, dsm_segment *segment, dsm_handle handle)
 
 	place_tracking = true;
 	SpinLockAcquire(&exchange->mutex);
-	exchange->tracked = true;
+	exchange->tracked_by = MyProcPid;
 	SpinLockRelease(&exchange->mutex);
 	wake_requester(exchange);
 }
@@ -704,13 +740,12 @@ place_look(void)
 }
 
 /*
- * Forget those that no snapshot to come can take for running.
+ * Is somebody between taking a snapshot and the answer?
  */
-static void
-prune(void)
+static bool
+snapshot_is_taken(void)
 {
 	ListCell   *cell;
-	int			kept = 0;
 
 	foreach(cell, known)
 	{
@@ -718,13 +753,35 @@ prune(void)
 			get_state(((KnownExchange *) lfirst(cell))->exchange);
 
 		if (state == PLACE_TAKING || state == PLACE_WANTED)
-			return;
+			return true;
 	}
+	return false;
+}
+
+/*
+ * Forget those that no snapshot to come can take for running.  It must not
+ * have been taken while we looked, either: one of them may have run then, and
+ * be over now.
+ */
+static void
+prune(void)
+{
+	TransactionId *running;
+	int			nrunning = 0;
+
+	if (snapshot_is_taken())
+		return;
+	running = palloc(sizeof(TransactionId) * Max(ncommitted, 1));
 	for (int i = 0; i < ncommitted; i++)
 		if (TransactionIdIsInProgress(committed[i]))
-			committed[kept++] = committed[i];
-	ncommitted = kept;
-	prune_at = kept + PRUNE_XIDS;
+			running[nrunning++] = committed[i];
+	if (!snapshot_is_taken())
+	{
+		memcpy(committed, running, sizeof(TransactionId) * nrunning);
+		ncommitted = nrunning;
+		prune_at = nrunning + PRUNE_XIDS;
+	}
+	pfree(running);
 }
 
 static void
@@ -795,8 +852,8 @@ place_give(PlaceExchange *exchange, XLogRecPtr position)
 
 	pg_write_barrier();
 	SpinLockAcquire(&exchange->mutex);
-	if (exchange->state != PLACE_WANTED)
-		failed = true;			/* it gave up */
+	if (exchange->state != PLACE_WANTED || exchange->wanted > position)
+		failed = true;			/* it gave up, and may have asked anew */
 	else
 	{
 		exchange->given = position;

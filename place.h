@@ -50,7 +50,7 @@ typedef struct PlaceExchange
 {
 	slock_t		mutex;
 	PlaceState	state;
-	bool		tracked;		/* the worker notes commits for us */
+	pid_t		tracked_by;		/* worker that notes commits for us; 0: none */
 	pid_t		pid;			/* requester */
 	Latch	   *latch;			/* requester's */
 

@@ -14,9 +14,13 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+#include "pgstat.h"
 #include "relay.h"
+#include "storage/latch.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #define BLOCK_SIZE		(64 * 1024)
 
@@ -83,6 +87,13 @@ typedef struct RelayReport
 	uint64		len;
 } RelayReport;
 
+/* A block that found no room in time; the list and it in TopMemoryContext. */
+typedef struct LateBlock
+{
+	char	   *block;
+	Size		used;
+} LateBlock;
+
 struct RelaySink
 {
 	EventSink	sink;			/* must be first: callbacks cast back */
@@ -92,6 +103,9 @@ struct RelaySink
 	Size		used;
 	uint32		last_id;		/* of targets; 0: none yet */
 	bool		sending;		/* an error left a message half sent */
+	int			patience_ms;	/* 0: none is needed */
+	bool		keep;			/* what is late */
+	List	   *late;			/* LateBlock, the first perhaps half sent */
 };
 
 /* A target that the reader has defined; in the hash RelaySource.targets. */
@@ -131,27 +145,92 @@ set_block(RelaySink *sink, Size size)
 	sink->size = size;
 }
 
-static void
-send_block(RelaySink *sink, bool wake)
+/*
+ * Put a block into the queue.  False: there was no room in time, and no other
+ * block may be tried before this one.
+ */
+static bool
+try_block(RelaySink *sink, const char *block, Size used, bool wake)
 {
+	bool		nowait = sink->patience_ms > 0;
+	TimestampTz began = nowait ? GetCurrentTimestamp() : 0;
 	shm_mq_result result;
 
 	if (sink->sending)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("a block of events was sent in part only")));
-	if (sink->used == 0)
-		return;
 	sink->sending = true;
-	result = shm_mq_send(sink->queue, sink->used, sink->block, false, wake);
+	for (;;)
+	{
+		result = shm_mq_send(sink->queue, used, block, nowait, wake);
+		if (result != SHM_MQ_WOULD_BLOCK ||
+			TimestampDifferenceExceeds(began, GetCurrentTimestamp(),
+									   sink->patience_ms))
+			break;
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 sink->patience_ms, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (result == SHM_MQ_WOULD_BLOCK && !sink->keep)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("rows that were read could not be sent for %d s",
+						sink->patience_ms / 1000)));
 	sink->sending = false;
-	sink->used = 0;
-	if (result != SHM_MQ_SUCCESS)
+	if (result == SHM_MQ_DETACHED)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("the streaming worker has ended")));
-	if (sink->size > BLOCK_SIZE)
+	return result == SHM_MQ_SUCCESS;
+}
+
+/*
+ * The block at hand is one of those that are late.
+ */
+static void
+keep_block(RelaySink *sink)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	LateBlock  *late = palloc(sizeof(LateBlock));
+
+	late->block = sink->block;
+	late->used = sink->used;
+	sink->late = lappend(sink->late, late);
+	sink->block = NULL;
+	set_block(sink, BLOCK_SIZE);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+send_block(RelaySink *sink, bool wake)
+{
+	if (sink->used == 0)
+		return;
+	if (sink->late != NIL ||
+		!try_block(sink, sink->block, sink->used, wake))
+		keep_block(sink);
+	else if (sink->size > BLOCK_SIZE)
 		set_block(sink, BLOCK_SIZE);
+	sink->used = 0;
+}
+
+void
+relay_sink_patience(RelaySink *sink, int ms, bool keep)
+{
+	sink->patience_ms = ms;
+	sink->keep = keep;
+	while (ms == 0 && sink->late != NIL)
+	{
+		LateBlock  *late = linitial(sink->late);
+
+		(void) try_block(sink, late->block, late->used, true);
+		sink->late = list_delete_first(sink->late);
+		pfree(late->block);
+		pfree(late);
+	}
 }
 
 /*

@@ -36,10 +36,19 @@ typedef enum RelayItem
 /*
  * The reader's side.  Allocates in TopMemoryContext.  queue stays the
  * caller's.  The other side's end is an error (ERRCODE_CONNECTION_FAILURE).
- * Waits for room, answering interrupts.
+ * Waits for room, answering interrupts; see relay_sink_patience().
  */
 extern RelaySink *relay_sink_create(shm_mq_handle *queue);
 extern EventSink *relay_sink_events(RelaySink *sink);
+
+/*
+ * How long to wait for room, in ms; 0, as at first: as long as it takes.
+ * What finds none in that time is kept in memory, and so is all that follows,
+ * until there is no limit any more: that call sends it.  Or, if not keep, it
+ * is an error (ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), after which nothing can
+ * be sent.
+ */
+extern void relay_sink_patience(RelaySink *sink, int ms, bool keep);
 
 /* A report behind all events so far, handed over at once. */
 extern void relay_sink_report(RelaySink *sink, const void *data, Size len);

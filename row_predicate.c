@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
@@ -18,6 +19,7 @@
 #include "parser/parse_collate.h"
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
+#include "parser/parse_type.h"
 #include "parser/parser.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
@@ -43,6 +45,7 @@ typedef struct PredicateSource
 	const char *text;
 	const char *schema_name;
 	const char *table_name;
+	Relation	relation;
 	ParseState *pstate;
 	Oid			function;		/* that was found not to be allowed */
 } PredicateSource;
@@ -136,6 +139,79 @@ parse_expression(PredicateSource *source)
 	return target->val;
 }
 
+/*
+ * Is the name one of a schema that anybody may fill?
+ */
+static bool
+is_foreign_name(const List *name)
+{
+	return list_length(name) > 1 &&
+		strcmp(strVal(linitial(name)), "pg_catalog") != 0;
+}
+
+static void
+reject_type(PredicateSource *source, Node *node, Oid type)
+{
+	if (type >= FirstNormalObjectId)
+		reject(source, node, psprintf("Type %s is not built in.",
+									  format_type_be(type)));
+}
+
+/*
+ * A column, or by "*" or the table's name the whole row.
+ */
+static void
+check_column_name(PredicateSource *source, ColumnRef *ref)
+{
+	TupleDesc	desc = RelationGetDescr(source->relation);
+	Node	   *last = llast(ref->fields);
+
+	for (int i = 0; IsA(last, String) && i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped ||
+			strcmp(NameStr(att->attname), strVal(last)) != 0)
+			continue;
+		reject_type(source, (Node *) ref, att->atttypid);
+		return;
+	}
+	if (!IsA(last, String) || (list_length(ref->fields) == 1 &&
+							   strcmp(strVal(last),
+									  source->table_name) == 0))
+		reject_type(source, (Node *) ref,
+					source->relation->rd_rel->reltype);
+}
+
+/*
+ * What is not built in is rejected before the expression is analyzed, too:
+ * that reads literals, and to read one of a domain in an array or a row runs
+ * the domain's constraints, which are somebody's functions.
+ */
+static bool
+check_raw_names(Node *node, void *arg)
+{
+	PredicateSource *source = arg;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, ColumnRef))
+		check_column_name(source, (ColumnRef *) node);
+	else if (IsA(node, TypeName))
+		reject_type(source, node,
+					LookupTypeNameOid(NULL, (TypeName *) node, true));
+	else if (IsA(node, FuncCall) &&
+			 is_foreign_name(((FuncCall *) node)->funcname))
+		reject(source, node,
+			   psprintf("Function %s is not built in.",
+						NameListToString(((FuncCall *) node)->funcname)));
+	else if (IsA(node, A_Expr) && is_foreign_name(((A_Expr *) node)->name))
+		reject(source, node,
+			   psprintf("Operator %s is not built in.",
+						NameListToString(((A_Expr *) node)->name)));
+	return raw_expression_tree_walker(node, check_raw_names, arg);
+}
+
 static Oid
 operator_of(Node *node)
 {
@@ -211,10 +287,7 @@ check_names(PredicateSource *source, Node *node)
 {
 	Oid			collation = exprCollation(node);
 
-	if (exprType(node) >= FirstNormalObjectId)
-		reject(source, node,
-			   psprintf("Type %s is not built in.",
-						format_type_be(exprType(node))));
+	reject_type(source, node, exprType(node));
 	if (check_functions_in_node(node, function_not_allowed, source))
 		reject(source, node,
 			   psprintf(source->function >= FirstNormalObjectId ?
@@ -265,6 +338,7 @@ analyze(PredicateSource *source, Relation relation)
 
 	pstate->p_sourcetext = source->text;
 	source->pstate = pstate;
+	(void) check_raw_names(expression, source);
 	item = addRangeTableEntryForRelation(pstate, relation, AccessShareLock,
 										 NULL, false, false);
 	addNSItemToQuery(pstate, item, false, true, true);
@@ -293,6 +367,7 @@ row_predicate_create(Relation relation, const char *text)
 	predicate->table_name = pstrdup(RelationGetRelationName(relation));
 	source.schema_name = predicate->schema_name;
 	source.table_name = predicate->table_name;
+	source.relation = relation;
 
 	callback.callback = name_source;
 	callback.arg = &source;

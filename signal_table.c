@@ -716,14 +716,18 @@ watch(Relation relation, HeapTuple row, XLogRecPtr commit_lsn)
 		(commit_lsn == seen && current_index <= seen_index))
 		return;
 
-	/* remembered together with what the signal asks for */
-	incremental_set_last_signal(commit_lsn, current_index);
 	old = MemoryContextSwitchTo(signal_cxt);
 	signal.relation = relation;
 	signal.row = row;
 	signal.commit_lsn = commit_lsn;
 	signal.index = current_index;
 	handle(&signal);
+
+	/*
+	 * Remembered together with what it asks for, and not before that: the
+	 * end of the process saves what is there.
+	 */
+	incremental_set_last_signal(commit_lsn, current_index);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(signal_cxt);
 }

@@ -389,7 +389,7 @@ notify_table(RunTable *table, bool end)
 	snprintf(rows, sizeof(rows), UINT64_FORMAT, table->progress->rows);
 	if (!end)
 		notify("IN_PROGRESS", begin_data, lengthof(begin_data));
-	else if (table->progress->state == SNAPSHOT_TABLE_GONE)
+	else if (table->progress->state != SNAPSHOT_TABLE_DONE)
 		notify("TABLE_SCAN_COMPLETED", gone_data, lengthof(gone_data));
 	else
 		notify("TABLE_SCAN_COMPLETED", end_data, lengthof(end_data));
@@ -463,7 +463,13 @@ table_is_over(RunTable *table, SnapshotTableState state)
 	SpinLockRelease(&stream->mutex);
 
 	seconds = (progress->ended_at - progress->started_at) / 1e6;
-	if (state == SNAPSHOT_TABLE_GONE)
+	if (state == SNAPSHOT_TABLE_FAILED)
+		ereport(WARNING,
+				(errhidecontext(true),
+				 errmsg("stream \"%s\" could not read table \"%s\" to its end: %s",
+						stream->name, table->name, progress->error),
+				 errhint("%s", progress->hint)));
+	else if (state == SNAPSHOT_TABLE_GONE)
 		ereport(LOG,
 				(errhidecontext(true),
 				 errmsg("stream \"%s\" could not read table \"%s\" to its end: it was dropped",
@@ -474,6 +480,23 @@ table_is_over(RunTable *table, SnapshotTableState state)
 				 errmsg("stream \"%s\" has read table \"%s\": " UINT64_FORMAT " rows in %.3f s, %.0f rows/s",
 						stream->name, table->name, progress->rows, seconds,
 						progress->rows / Max(seconds, 1e-6))));
+}
+
+/*
+ * The table was not selected for a while: rows may lack, whatever it is now.
+ */
+static void
+note_unselected(SnapshotTable *progress)
+{
+	MemoryContext old = MemoryContextSwitchTo(run->progress->context);
+
+	if (progress->state != SNAPSHOT_TABLE_FAILED)
+	{
+		progress->state = SNAPSHOT_TABLE_FAILED;
+		progress->error = pstrdup("it was taken out of the stream's publications");
+		progress->hint = pstrdup("If it is back, call wal2kafka.snapshot() for it.");
+	}
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -495,6 +518,8 @@ range_is_over(const SnapshotRange *range)
 		(plan->whole ? plan->whole_taken : plan->next >= plan->nblocks);
 	SpinLockRelease(&run->scan->mutex);
 
+	/* a short table may be over before anybody looked at its begin */
+	note_begun_tables();
 	run->dirty = true;
 	run->acknowledged |= range->rows > 0;
 	progress->rows += range->rows;
@@ -508,13 +533,17 @@ range_is_over(const SnapshotRange *range)
 		case SNAPSHOT_RANGE_GONE:
 			progress->state = SNAPSHOT_TABLE_GONE;
 			break;
+		case SNAPSHOT_RANGE_UNSELECTED:
+			note_unselected(progress);
+			break;
 		case SNAPSHOT_RANGE_WHOLE:
 		case SNAPSHOT_RANGE_VOID:
 			break;
 	}
 	if (complete)
-		table_is_over(table, progress->state == SNAPSHOT_TABLE_GONE ?
-					  SNAPSHOT_TABLE_GONE : SNAPSHOT_TABLE_DONE);
+		table_is_over(table, progress->state == SNAPSHOT_TABLE_GONE ||
+					  progress->state == SNAPSHOT_TABLE_FAILED ?
+					  progress->state : SNAPSHOT_TABLE_DONE);
 }
 
 /*

@@ -305,12 +305,44 @@ find_target(const char *given, Target *target)
  * ------------------------------------------------------------------------
  */
 
+/*
+ * The worker may meet a snapshot's request before that of its pause, which is
+ * another file.  One that is paused in the transaction that asks for it must
+ * not begin.
+ */
+static void
+set_paused(const PendingRequest *steering, bool paused)
+{
+	const char *target = steering->request->target;
+	ListCell   *cell;
+
+	foreach(cell, pending_requests)
+	{
+		PendingRequest *pending = lfirst(cell);
+
+		if (pending == steering)
+			break;
+		if (pending->request->command == SNAPSHOT_REQUEST &&
+			strcmp(pending->slot_name, steering->slot_name) == 0 &&
+			(target == NULL || strcmp(target, pending->request->request) == 0))
+			pending->request->paused = paused;
+	}
+}
+
 static void
 write_pending(void)
 {
 	MemoryContext old_cxt = MemoryContextSwitchTo(TopTransactionContext);
 	ListCell   *cell;
 
+	foreach(cell, pending_requests)
+	{
+		PendingRequest *pending = lfirst(cell);
+		SnapshotCommand command = pending->request->command;
+
+		if (command == SNAPSHOT_PAUSE || command == SNAPSHOT_RESUME)
+			set_paused(pending, command == SNAPSHOT_PAUSE);
+	}
 	foreach(cell, pending_requests)
 	{
 		PendingRequest *pending = lfirst(cell);

@@ -892,6 +892,7 @@ snapshot_request_prepare(const char *slot_name,
 	put_text(&buf, "request", request->request);
 	put_text(&buf, "kind", kind_names[request->kind]);
 	put_text(&buf, "signal_id", request->signal_id);
+	put_flag(&buf, "paused", request->paused);
 	put_int(&buf, "id", request->id);
 	put_text(&buf, "target", request->target);
 	put_int(&buf, "requested_at", request->requested_at ?
@@ -957,6 +958,7 @@ read_request(FileReader *reader, const char *path)
 		request->kind = get_name(reader, object, "kind", kind_names,
 								 lengthof(kind_names));
 		request->signal_id = get_text(reader, object, "signal_id");
+		request->paused = get_flag(reader, object, "paused");
 		request->id = get_int(reader, object, "id");
 		request->target = get_text(reader, object, "target");
 		request->requested_at = get_int(reader, object, "requested_at");
@@ -1178,6 +1180,7 @@ add_job(SnapshotProgress *progress, const SnapshotRequest *request)
 		snapshot_request_id();
 	job->signal_id = request->signal_id ? pstrdup(request->signal_id) : NULL;
 	job->requested_at = request->requested_at ? request->requested_at : now;
+	job->paused = request->paused;
 	progress->jobs = lappend(progress->jobs, job);
 	MemoryContextSwitchTo(old_cxt);
 

@@ -120,6 +120,7 @@ typedef struct SnapshotRequest
 	char	   *request;		/* unique; NULL: one is made */
 	SnapshotKind kind;			/* of SNAPSHOT_REQUEST */
 	char	   *signal_id;
+	bool		paused;			/* of SNAPSHOT_REQUEST: it begins so */
 	uint64		id;				/* of the others: the job; 0: all */
 	List	   *tables;			/* SnapshotTable: relid, names, predicate; of
 								 * SNAPSHOT_CANCEL: these only; NIL: all */

@@ -64,6 +64,15 @@
 #define ROWS_PER_CLOCK		16
 
 #define RETRY_MS			100
+#define TURN_MS				5000
+
+/*
+ * How long a range waits for the stream to take its rows, say while Kafka is
+ * away: lock and snapshot are held meanwhile.  Where there is a key the range
+ * ends with the rows it has; else the process does, and the table begins anew.
+ */
+#define PATIENCE_MS			10000
+#define PATIENCE_KEYLESS_MS 60000
 
 /* Value of source.snapshot */
 #define MARKER				"incremental"
@@ -88,7 +97,7 @@ typedef enum ErrorBlame
 /* The process. */
 typedef struct Reader
 {
-	const ReaderTask *task;
+	ReaderTask *task;
 	const char *predicate;		/* NULL: none */
 	const SnapshotBlocks *blocks;
 	StreamState *stream;
@@ -444,6 +453,25 @@ set_scan_key(Range *range, char **texts)
 }
 
 /*
+ * The same with the rights of the table's owner: to read a value from its text
+ * may run functions of others, those in constraints of domains.
+ */
+static void
+set_scan_key_as_owner(Range *range, char **texts)
+{
+	int			nest_level = NewGUCNestLevel();
+	Oid			user;
+	int			context;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(range->relation->rd_rel->relowner,
+						   context | SECURITY_RESTRICTED_OPERATION);
+	set_scan_key(range, texts);
+	SetUserIdAndSecContext(user, context);
+	AtEOXact_GUC(false, nest_level);
+}
+
+/*
  * Go on behind the cursor, if there is one and it is of this key.
  */
 static void
@@ -456,7 +484,7 @@ apply_cursor(Range *range)
 	if (key->index != NULL && reader.ncursor == key->ncolumns + 1 &&
 		strcmp(reader.cursor[0], key->description) == 0)
 	{
-		set_scan_key(range, reader.cursor + 1);
+		set_scan_key_as_owner(range, reader.cursor + 1);
 		return;
 	}
 	ereport(LOG,
@@ -708,6 +736,9 @@ take_place(Range *range, XLogRecPtr *place)
 						  reader.task->relid, false, place);
 	reader.placing = false;
 	range->began = GetCurrentTimestamp();
+	relay_sink_patience(reader.sink, range->key.index != NULL ?
+						PATIENCE_MS : PATIENCE_KEYLESS_MS,
+						range->key.index != NULL);
 	range->report.wait_ms = (range->began - asked) / 1000;
 	return snapshot;
 }
@@ -769,6 +800,7 @@ read_range(void)
 		relation_close(range.relation, AccessShareLock);
 	}
 	end_transaction();
+	relay_sink_patience(reader.sink, 0, false);
 	return outcome;
 }
 
@@ -902,6 +934,10 @@ give_up_place(void)
 	place_done(reader.session);
 	if (given)
 		report_kind(READER_RANGE_END);
+
+	/* one that was given kept changes waiting: they have their turn now */
+	for (int i = 0; i < (given ? TURN_MS : RETRY_MS); i += RETRY_MS)
+		nap();
 }
 
 /*
@@ -916,11 +952,9 @@ work_until_error(void)
 
 	PG_TRY();
 	{
+		relay_sink_patience(reader.sink, 0, false);
 		if (reader.placing && reader.session != NULL)
-		{
 			give_up_place();
-			nap();
-		}
 		work();
 	}
 	PG_CATCH();
@@ -928,6 +962,8 @@ work_until_error(void)
 		MemoryContextSwitchTo(TopMemoryContext);
 		error = CopyErrorData();
 		blamed = blame(error);
+		reader.task->stalled =
+			error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
 		if (blamed == BLAME_MOMENT)
 			PG_RE_THROW();
 		FlushErrorState();

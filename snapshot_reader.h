@@ -46,6 +46,9 @@ typedef struct ReaderTask
 	/* a range ends when it has taken this long, or has so many rows */
 	int			range_ms;
 	int			range_rows;		/* 0: no limit */
+
+	/* by the reader: it ends since nobody took its rows */
+	bool		stalled;
 } ReaderTask;
 
 /*

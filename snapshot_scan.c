@@ -445,6 +445,13 @@ adjust_range(SnapshotScanner *scanner, Relation relation,
 				 errdetail("The table was rewritten or truncated after the snapshot began.")));
 }
 
+static bool
+is_selected(SnapshotScanner *scanner, Relation relation)
+{
+	return relation_map_get(decoder_relation_map(scanner->decoder),
+							relation)->selected;
+}
+
 /*
  * Read a range whose table is open.  Its last row stays held back, and the
  * relation open with it.
@@ -460,7 +467,10 @@ read_table(SnapshotScanner *scanner, OpenRange *open)
 	TableScanDesc scan;
 
 	if (!entry->selected)
+	{
+		open->range.result = SNAPSHOT_RANGE_UNSELECTED;
 		return;
+	}
 	snapshot = RegisterSnapshot(whole ? GetLatestSnapshot() :
 								GetActiveSnapshot());
 	scan = table_beginscan_strat(open->relation, snapshot, 0, NULL, true,
@@ -482,6 +492,10 @@ read_table(SnapshotScanner *scanner, OpenRange *open)
 	read_rows(scanner, open, scan, entry->rules.estate != NULL);
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);
+
+	/* an entry that was made anew on the way would have passed over rows */
+	if (!is_selected(scanner, open->relation))
+		open->range.result = SNAPSHOT_RANGE_UNSELECTED;
 }
 
 /*

@@ -43,6 +43,7 @@ typedef enum SnapshotRangeResult
 	SNAPSHOT_RANGE_WHOLE,		/* all of the table, as it is now */
 	SNAPSHOT_RANGE_VOID,		/* another process reads all of the table */
 	SNAPSHOT_RANGE_GONE,		/* the table was dropped */
+	SNAPSHOT_RANGE_UNSELECTED,	/* ... or taken out of the publications */
 } SnapshotRangeResult;
 
 /* Some blocks of a table, with what came of them. */

@@ -360,6 +360,10 @@ class Check:
 # What a broken stream would send: each takes and returns a table's events
 # ----------
 
+class NothingToSpoil(Exception):
+    pass
+
+
 def changed_rows(events, want):
     """Indexes of rows that were read, changed later, and what changed them"""
     reads = {}
@@ -383,6 +387,7 @@ def spoil_stale(events):
         if events[change].after["v"] > events[read].after["v"]:
             events.insert(change, events.pop(read))
             return
+    raise NothingToSpoil
 
 
 def spoil_resurrected(events):
@@ -390,6 +395,7 @@ def spoil_resurrected(events):
     for read, change in changed_rows(events, "d"):
         events.insert(change, events.pop(read))
         return
+    raise NothingToSpoil
 
 
 def spoil_missing(events):
@@ -461,7 +467,10 @@ def spoil_all(args, events, rows):
     found = {}
     for name, spoiler in SPOILERS.items():
         spoilt = {"keyed": copy.deepcopy(events["keyed"])}
-        spoiler(spoilt["keyed"])
+        try:
+            spoiler(spoilt["keyed"])
+        except (NothingToSpoil, IndexError, StopIteration):
+            continue
         found[name] = judge(args, spoilt, {"keyed": rows["keyed"]})["kinds"]
     return found
 

@@ -46,9 +46,10 @@ class Session:
                 if not line:
                     raise Lost
                 if line.startswith("answer "):
-                    state = line.split()[1]
-                    # psql goes on after it lost its connection and got it back
-                    if state.startswith(("08", "57P")):
+                    # psql goes on after it lost its connection and got it back;
+                    # an error without a state is that of a lost one
+                    state = line[len("answer "):].strip()
+                    if not state or state.startswith(("08", "57P")):
                         raise Lost
                     return None if state == "00000" else state
         except (BrokenPipeError, OSError):
