@@ -66,7 +66,7 @@ $w->wait_snapshots("kind <> 'initial'");
 $w->wait_changes(100);
 $w->stop;
 my $verdict = $w->check('ad hoc', exact => 1);
-cmp_ok($verdict->{checkpoints}, '>', 2, 'the table at checkpoints');
+cmp_ok($verdict->{checkpoints}, '>', 0, 'the table at checkpoints');
 cmp_ok($verdict->{markers}{incremental}, '>', 15000, 'rows say that they are of an incremental snapshot');
 my @rows = $w->snapshots('state, rows_done, error', "kind = 'ad_hoc'");
 cmp_ok(scalar(@rows), '>=', 5, 'the last requests have their rows');
