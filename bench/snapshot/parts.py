@@ -83,7 +83,7 @@ class Watch(threading.Thread):
             for name in ('status', 'smaps_rollup'):
                 with open(f'/proc/{pid}/{name}') as f:
                     found.update(re.findall(r'^(\w+):\s+(\d+) kB', f.read(), re.M))
-            kind = re.sub(r'^postgres: |bench/bench_cdc|public\.\w+|["\d]', '', title).strip()
+            kind = re.sub(r'^postgres: |bench/bench_cdc|public\.\w+|"|\b\d+\b', '', title).strip()
             memory = {'anonymous': int(found['RssAnon']),
                       'pss': int(found['Pss']),
                       'private': int(found['Private_Clean']) + int(found['Private_Dirty'])}
