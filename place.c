@@ -123,18 +123,6 @@ streaming_worker(StreamState *stream)
 }
 
 static void
-wake_worker(StreamState *stream)
-{
-	Latch	   *latch;
-
-	SpinLockAcquire(&stream->mutex);
-	latch = stream->latch;
-	SpinLockRelease(&stream->mutex);
-	if (latch != NULL)
-		SetLatch(latch);
-}
-
-static void
 raise_no_worker(const StreamState *stream)
 {
 	ereport(ERROR,
@@ -240,7 +228,7 @@ place_session_begin(StreamState *stream, PlaceExchange *exchange)
 	exchange->pid = MyProcPid;
 	exchange->latch = MyLatch;
 	SpinLockRelease(&exchange->mutex);
-	wake_worker(stream);
+	stream_wake(stream);
 	for (;;)
 	{
 		pid_t		tracked_by;
@@ -332,7 +320,7 @@ ask(PlaceSession *session, Oid relid, bool want_offsets)
 
 	/* asynchronous commits that the snapshot sees may not be flushed */
 	XLogFlush(wanted);
-	wake_worker(session->stream);
+	stream_wake(session->stream);
 	while ((state = get_state(exchange)) == PLACE_WANTED)
 	{
 		if (TimestampDifferenceExceeds(began, GetCurrentTimestamp(),
