@@ -225,6 +225,25 @@ snapshot_is_whole()
 	[ "$(grep -c '"op": "r"' "$work/item.out")" = 1000 ] && [ "$(wc -l < "$work/item.out")" = 1000 ]
 }
 
+snapshot_is_done() { [ "$(sql shop "SELECT state FROM wal2kafka.stat_snapshots WHERE snapshot = '$1'")" = done ]; }
+
+# A table read once more beside writers, and both topics held against their
+# tables, one of them while it changes.
+snapshot_while_streaming()
+{
+	local id table verdict
+	sql shop 'CREATE EXTENSION wal2kafka' > /dev/null &&
+		id=$(sql shop "SELECT wal2kafka.snapshot('item', 'id > 0')") &&
+		wait_for 60 snapshot_is_done "$id" || return 1
+	for table in item ledger; do
+		verdict=$(sql shop "SELECT verdict FROM wal2kafka.verify('$table')")
+		[ "$verdict" = equal ] || {
+			say "$table is $verdict"
+			return 1
+		}
+	done
+}
+
 worker_terminated()
 {
 	sql postgres "SELECT pg_terminate_backend(pid) FROM wal2kafka.stat_streams" > /dev/null
@@ -290,6 +309,7 @@ delivery_tests()
 	verdict 'the snapshot is whole' snapshot_is_whole
 	writers_start
 	verdict 'changes arrive' goes_on
+	verdict 'a snapshot while streaming, and topics equal to their tables' snapshot_while_streaming
 	verdict 'a worker that was terminated comes back' worker_terminated
 	verdict 'a setting is changed while streaming' setting_changed
 	verdict 'the broker is killed and comes back' broker_killed
