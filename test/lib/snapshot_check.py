@@ -110,6 +110,7 @@ class Table:
         self.history = defaultdict(list)    # key -> states
         self.current = {}                   # key -> index of the state
         self.reads = Counter()
+        self.changed_at = {}    # key: the furthest of its changes so far
         self.seen = {}                      # (key, LSN, op) -> index
         self.bodies = {}                    # born -> (body_v, body)
         self.sums = [0, 0, 0]
@@ -164,6 +165,7 @@ class Table:
             self.check.problem("kind of event", "%s %r" % (self.name, event.op))
 
     def change(self, key, row, event):
+        self.changed_at[key] = max(event.lsn, self.changed_at.get(key, 0))
         known = self.seen.get((key, event.lsn, row is None))
         if known is not None:
             self.repeated(key, row, event, known)
@@ -218,6 +220,9 @@ class Table:
     def row_read(self, key, event):
         row = event.after
         self.reads[key] += 1
+        # whatever is repeated: a row is never of a place before a change that was sent
+        if event.lsn < self.changed_at.get(key, 0):
+            self.problem("stale row", key, event, "a change at %s was sent before" % self.changed_at[key])
         self.complete(key, row, event)
         states = self.history[key]
         if not states:
