@@ -848,12 +848,30 @@ leave_start(const char *why)
 }
 
 /*
+ * What waits for Kafka or the registry must not keep new settings from
+ * helping.  Why to leave, or NULL.
+ */
+static const char *
+reason_to_leave(void)
+{
+	if (worker.stream->waiting_for == STREAM_WAIT_NOTHING)
+		return NULL;
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		if (!settings_equal(worker.settings, &wal2kafka_settings))
+			return "settings changed";
+	}
+	return worker.stream->restart_requested ? "requested" : NULL;
+}
+
+/*
  * Called by delivery_service() while a stream starts.
  */
 static void
 service_start(void *arg)
 {
-	StreamState *stream = worker.stream;
 	const char *stop = snapshot_service();
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -862,21 +880,10 @@ service_start(void *arg)
 		worker.published_at = now;
 		delivery_publish(worker.delivery);
 	}
+	if (stop == NULL)
+		stop = reason_to_leave();
 	if (stop != NULL)
 		leave_start(stop);
-
-	/* what waits for Kafka or the registry may wait for new settings */
-	if (stream->waiting_for == STREAM_WAIT_NOTHING)
-		return;
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-		if (!settings_equal(worker.settings, &wal2kafka_settings))
-			leave_start("settings changed");
-	}
-	if (stream->restart_requested)
-		leave_start("requested");
 }
 
 /*
@@ -990,6 +997,7 @@ check_initial_only(void)
 	if (slot_state_snapshot_pending(worker.slot_name))
 		return;
 	worker.ctx = NULL;			/* nothing is confirmed from here on */
+	incremental_finish();		/* its file goes with the slot */
 	ReplicationSlotRelease();
 	end_initial_only();
 }
@@ -1194,20 +1202,10 @@ service(void *arg)
 	incremental_relieve();
 
 	/*
-	 * What waits for Kafka or the registry must not keep new settings from
-	 * helping.  This may be in the middle of a transaction; nothing of it is
-	 * confirmed, so it comes again.
+	 * This may be in the middle of a transaction; nothing of it is confirmed,
+	 * so it comes again.
 	 */
-	if (stream->waiting_for == STREAM_WAIT_NOTHING)
-		return;
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-		if (!settings_equal(worker.settings, &wal2kafka_settings))
-			leave(STREAM_EXIT_RESTART);
-	}
-	if (stream->restart_requested)
+	if (reason_to_leave() != NULL)
 		leave(STREAM_EXIT_RESTART);
 }
 

@@ -1221,7 +1221,9 @@ snapshot_start_stream(const SnapshotStart *start)
 		run->begin_time = GetCurrentTimestamp();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		(void) slot_state_worker_started(start->slot_name);
+		table_access_restrict();
 		read_tables();
+		table_access_lift();
 		PopActiveSnapshot();
 	}
 	else

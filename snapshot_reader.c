@@ -151,39 +151,23 @@ static Reader reader;
 
 /* ---- transactions ---- */
 
-/*
- * Nothing that the table brings with it, such as functions of its types, may
- * write, or change who we are.  The restriction must not outlive the
- * transaction; an abort lifts it by itself.
- */
 static void
 begin_transaction(void)
 {
-	Oid			user;
-	int			context;
-
 	StartTransactionCommand();
 	XactIsoLevel = XACT_READ_COMMITTED;
 	XactReadOnly = true;
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(user, context | SECURITY_RESTRICTED_OPERATION);
+	table_access_restrict();
 }
 
 static void
 end_transaction(void)
 {
-	Oid			user;
-	int			context;
-
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(user, context & ~SECURITY_RESTRICTED_OPERATION);
+	table_access_lift();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(TopMemoryContext);
 }
 
-/*
- * Sleep before something is tried again, unless nobody would hear of it.
- */
 static void
 nap(void)
 {

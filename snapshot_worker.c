@@ -20,6 +20,7 @@
 #include "snapshot_scan.h"
 #include "storage/ipc.h"
 #include "storage/procarray.h"
+#include "table_access.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -311,6 +312,7 @@ begin_reading(const Settings *settings)
 	RestoreTransactionSnapshot(RestoreSnapshot(scan_snapshot(worker.scan)),
 							   leader);
 	PushActiveSnapshot(GetTransactionSnapshot());
+	table_access_restrict();
 
 	cxt = AllocSetContextCreate(TopMemoryContext, "wal2kafka snapshot",
 								ALLOCSET_DEFAULT_SIZES);
@@ -399,6 +401,7 @@ snapshot_worker_main(Datum main_arg)
 		check_stop(true);
 	} while (scanner_read_range(worker.scanner));
 	finish_reading();
+	table_access_lift();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	proc_exit(0);

@@ -1,6 +1,6 @@
 /*
  * table_access.c
- *		May a table be read as a whole?
+ *		May a table be read as a whole, and what may it do to us?
  */
 #include "postgres.h"
 
@@ -31,4 +31,24 @@ table_check_readable(Relation relation)
 				 errmsg("row-level security of table \"%s.%s\" would hide rows from the snapshot",
 						schema, table),
 				 errhint("Give role \"%s\" the attribute BYPASSRLS.", role)));
+}
+
+void
+table_access_restrict(void)
+{
+	Oid			user;
+	int			context;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(user, context | SECURITY_RESTRICTED_OPERATION);
+}
+
+void
+table_access_lift(void)
+{
+	Oid			user;
+	int			context;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(user, context & ~SECURITY_RESTRICTED_OPERATION);
 }

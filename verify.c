@@ -905,21 +905,13 @@ answer_error(const ErrorData *error)
 	}
 }
 
-/*
- * Nothing that the table brings with it, such as functions of its types, may
- * write, or change who we are.
- */
 static void
 begin_transaction(void)
 {
-	Oid			user;
-	int			context;
-
 	StartTransactionCommand();
 	XactIsoLevel = XACT_READ_COMMITTED;
 	XactReadOnly = true;
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(user, context | SECURITY_RESTRICTED_OPERATION);
+	table_access_restrict();
 }
 
 static void
