@@ -52,6 +52,9 @@ OBJS = \
 	schema_diff.o \
 	foreign.o \
 	kafka_sink.o \
+	kafka_topic.o \
+	kafka_property.o \
+	kafka_error.o \
 	kafka_source.o \
 	ack_tracker.o \
 	options.o \

@@ -18,6 +18,7 @@
 #include "nodes/pg_list.h"
 #include "preload/settings.h"
 #include "preload/shared_state.h"
+#include "progress_record.h"
 #include "storage/latch.h"
 
 typedef struct Delivery Delivery;
@@ -29,15 +30,30 @@ typedef struct Delivery Delivery;
 typedef void (*DeliveryServiceFunc) (void *arg);
 
 /*
- * Connect (in the background) with the settings given, which must stay valid.
- * schemas_topic takes the schemas' texts where no registry is configured.
- * Registers the sink as event_sink.  Allocates in TopMemoryContext.  Raises
+ * What a Delivery is for; all but the flags may be NULL where they are not
+ * needed.  Strings and settings must stay valid.
+ */
+typedef struct DeliveryConfig
+{
+	StreamState *stream;
+	const Settings *settings;
+
+	/* takes the schemas' texts where no registry is configured */
+	const char *schemas_topic;
+
+	/* of the stream's position, where delivery is exactly once */
+	const char *progress_topic;
+	const char *transactional_id;
+
+	DeliveryServiceFunc service;
+	void	   *arg;
+} DeliveryConfig;
+
+/*
+ * Connect (in the background) with the settings given.  Registers the sink as event_sink.  Allocates in TopMemoryContext.  Raises
  * on wrong options; never waits.
  */
-extern Delivery *delivery_create(StreamState *stream,
-								 const Settings *settings,
-								 const char *schemas_topic,
-								 DeliveryServiceFunc service, void *arg);
+extern Delivery *delivery_create(const DeliveryConfig *config);
 
 /*
  * End: for at most timeout_ms wait for what was sent to be acknowledged.
@@ -122,6 +138,63 @@ extern XLogRecPtr delivery_sent(const Delivery *delivery);
  * then delivery_service().  Answers interrupts.
  */
 extern void delivery_wait(Delivery *delivery, long timeout_ms);
+
+/* ---- exactly once ---- */
+
+/*
+ * With a transactional id, events go out in Kafka transactions: as many units
+ * as wal2kafka.transaction_batch_... says in one, or one in one.  What is
+ * acknowledged is then what was committed; the functions above say so of
+ * nothing else.  A unit that is larger or older than
+ * wal2kafka.transaction_split_... is spread over several.
+ */
+extern bool delivery_exactly_once(const Delivery *delivery);
+
+/*
+ * Fence other producers and wait until that is done.  Before anything is
+ * emitted.
+ */
+extern void delivery_fence(Delivery *delivery);
+
+/*
+ * The position record that the stream goes on from: written anew, with lsn
+ * moved, at the end of each Kafka transaction, and at once as a transaction
+ * of its own, which is waited for.  Copied.  Without it (processes beside the
+ * worker) only notes are written.
+ */
+extern void delivery_set_progress(Delivery *delivery,
+								  const ProgressRecord *record);
+
+/*
+ * Notes: records beside the position, which are in the same Kafka transaction
+ * as what was emitted before.  The function is called when a transaction is
+ * about to be committed, and calls delivery_note() for what there is to be
+ * noted; in_unit: the transaction ends in the middle of a unit.  It must not
+ * raise, emit or wait.
+ */
+typedef void (*DeliveryNotesFunc) (Delivery *delivery, bool in_unit, void *arg);
+extern void delivery_set_notes(Delivery *delivery, DeliveryNotesFunc notes,
+							   void *arg);
+
+/* value NULL: the note is of no more use. */
+extern void delivery_note(Delivery *delivery, const char *key,
+						  const char *value, size_t value_len);
+
+/*
+ * Read the notes (and the position) of the progress topic, as committed: call
+ * visit for each record, in order; later ones of a key replace earlier ones.
+ * committed_only off: also what a transaction that may still be open wrote.
+ * Waits as long as the broker is away; a topic that does not exist is empty.
+ */
+extern void delivery_read_progress(Delivery *delivery, bool committed_only,
+								   void (*visit) (void *arg, const char *key,
+												  size_t key_len,
+												  const char *value,
+												  size_t value_len),
+								   void *arg);
+
+/* Commit as soon as the open unit ends, whatever the settings say. */
+extern void delivery_hurry(Delivery *delivery);
 
 /* Copy counters to shared memory. */
 extern void delivery_publish(Delivery *delivery);

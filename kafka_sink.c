@@ -25,112 +25,25 @@
 #include "postgres.h"
 
 #include <fcntl.h>
-#include <librdkafka/rdkafka.h>
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/hashfn.h"
-#include "kafka_sink.h"
+#include "kafka_private.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
 #define MESSAGE_OVERHEAD	200 /* what librdkafka needs for a message */
-#define TOPIC_BUCKETS		256 /* a power of two */
-#define MAX_TOPIC_NAME		249 /* Kafka's limit */
-#define CREATE_BATCH		100 /* topics in one request */
-#define OFFSETS_BATCH		200 /* partitions in one request */
 
 /* Times in milliseconds. */
 #define LOST_AFTER			1000	/* without a broker: say so */
 #define STALLED_AFTER		2000	/* without an acknowledgement: say so */
 #define PROBE_INTERVAL		250
 #define SUSPECT_INTERVAL	1000
-#define REQUEST_TIMEOUT		10000
-#define RETRY_INTERVAL		1000
 #define LOG_INTERVAL_MAX	(5 * 60 * 1000)
 #define DESTROY_LIMIT		500
-
-/*
- * Properties that are not taken from the user, or not in clear sight.  In a
- * pattern, * at the beginning or end stands for anything.  The first row that
- * matches decides.
- */
-typedef struct PropertyRule
-{
-	const char *pattern;
-	enum
-	{
-		REFUSED,				/* in both forms */
-		REFUSED_INLINE,			/* in the setting that everybody can read */
-		CHECKED,				/* in both forms, unless acceptable() */
-	}			rule;
-	const char *reason;			/* a sentence */
-	bool		(*acceptable) (const char *value);
-} PropertyRule;
-
-static bool harmless_debug(const char *value);
-
-#define BY_DELIVERY "Delivery without loss and in order depends on it."
-#define BY_CONSUMERS "Consumers rely on rows being spread over partitions as Kafka's own clients do it."
-#define BY_SETTING "Use the setting wal2kafka.bootstrap_servers."
-#define BY_QUEUE "Use the setting wal2kafka.max_queue_size_in_bytes."
-#define BY_TOPICS "wal2kafka creates topics itself, as its topic settings say."
-#define BY_PROGRAM "It belongs to the program that uses librdkafka."
-#define IS_CODE "It would make the server run commands or load code."
-#define IS_SECRET "It holds a secret, and everybody can read this setting."
-
-static const PropertyRule property_rules[] = {
-	{"enable.idempotence", REFUSED, BY_DELIVERY},
-	{"enable.gapless.guarantee", REFUSED, BY_DELIVERY},
-	{"acks", REFUSED, BY_DELIVERY},
-	{"request.required.acks", REFUSED, BY_DELIVERY},
-	{"transactional.id", REFUSED, BY_DELIVERY},
-	{"transaction.timeout.ms", REFUSED, BY_DELIVERY},
-	{"message.timeout.ms", REFUSED, BY_DELIVERY},
-	{"delivery.timeout.ms", REFUSED, BY_DELIVERY},
-	{"max.in.flight*", REFUSED, BY_DELIVERY},
-	{"retries", REFUSED, BY_DELIVERY},
-	{"message.send.max.retries", REFUSED, BY_DELIVERY},
-	{"queuing.strategy", REFUSED, BY_DELIVERY},
-	{"delivery.report.only.error", REFUSED, BY_DELIVERY},
-	{"topic.blacklist", REFUSED, BY_DELIVERY},
-	{"partitioner", REFUSED, BY_CONSUMERS},
-	{"msg_order_cmp", REFUSED, BY_PROGRAM},
-	{"bootstrap.servers", REFUSED, BY_SETTING},
-	{"metadata.broker.list", REFUSED, BY_SETTING},
-	{"queue.buffering.max.messages", REFUSED, BY_QUEUE},
-	{"queue.buffering.max.kbytes", REFUSED, BY_QUEUE},
-	{"allow.auto.create.topics", REFUSED, BY_TOPICS},
-	{"plugin.library.paths", REFUSED, IS_CODE},
-	{"ssl.engine.*", REFUSED, IS_CODE},
-	{"ssl_engine_callback_data", REFUSED, IS_CODE},
-	{"ssl.providers", REFUSED, IS_CODE},
-	{"sasl.kerberos.kinit.cmd", REFUSED, IS_CODE},
-	{"sasl.kerberos.min.time.before.relogin", REFUSED, IS_CODE},
-	{"log.queue", REFUSED, BY_PROGRAM},
-	{"enabled_events", REFUSED, BY_PROGRAM},
-	{"internal.termination.signal", REFUSED, BY_PROGRAM},
-	{"*_cb", REFUSED, BY_PROGRAM},
-	{"opaque", REFUSED, BY_PROGRAM},
-	{"interceptors", REFUSED, BY_PROGRAM},
-	{"default_topic_conf", REFUSED, BY_PROGRAM},
-	{"ut_*", REFUSED, BY_PROGRAM},
-	{"debug", CHECKED,
-		"Of librdkafka's debug contexts only those are allowed that show no secrets: generic, broker, topic, metadata, feature, queue, msg, protocol, eos, admin.",
-	harmless_debug},
-
-	/* Secrets.  Names, keys' locations and public URLs are none. */
-	{"sasl.oauthbearer.config", REFUSED_INLINE, IS_SECRET},
-	{"sasl.oauthbearer.extensions", REFUSED_INLINE, IS_SECRET},
-	{"ssl_key", REFUSED_INLINE, IS_SECRET},
-	{"*password", REFUSED_INLINE, IS_SECRET},
-	{"*passphrase", REFUSED_INLINE, IS_SECRET},
-	{"*secret", REFUSED_INLINE, IS_SECRET},
-	{"*token", REFUSED_INLINE, IS_SECRET},
-	{"*.pem", REFUSED_INLINE, IS_SECRET},
-};
 
 /* See the sender. */
 #define SENDER_LINGER	"500"
@@ -159,220 +72,15 @@ static const Option fixed_properties[] = {
 	{"log.queue", "true"},
 };
 
-/*
- * Errors of Kafka that are more than a text to us.  passing: an outage, or
- * something else that may be gone a second later.
- */
-typedef struct KafkaError
-{
-	rd_kafka_resp_err_t err;
-	bool		passing;
-	int			sqlerrcode;
-	const char *hint;
-} KafkaError;
-
-#define HINT_SIZE "The limits are max.message.bytes of the topic, message.max.bytes of the broker, and message.max.bytes in wal2kafka.kafka_options."
-#define HINT_ACL "The user that wal2kafka.kafka_options_file names needs DESCRIBE and WRITE on the topics, CREATE to make them, and IDEMPOTENT_WRITE on older clusters."
-#define HINT_TOPIC "Topics are made when a stream starts; one that was deleted since comes back when the stream starts again."
-
-#define HINT_PARTITION "The topic has fewer partitions than wal2kafka.partition_topic_num or a column says: add some to it."
-
-static const KafkaError kafka_errors[] = {
-	{RD_KAFKA_RESP_ERR__TRANSPORT, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR__RESOLVE, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR__AUTHENTICATION, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR__SSL, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR__TIMED_OUT, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR__WAIT_COORD, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR__DESTROY, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR_NOT_CONTROLLER, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED, true, ERRCODE_CONNECTION_FAILURE},
-	{RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, false, ERRCODE_PROGRAM_LIMIT_EXCEEDED, HINT_SIZE},
-	{RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE, false, ERRCODE_PROGRAM_LIMIT_EXCEEDED, HINT_SIZE},
-	{RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE, false, ERRCODE_PROGRAM_LIMIT_EXCEEDED, HINT_SIZE},
-	{RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, false, ERRCODE_INSUFFICIENT_PRIVILEGE, HINT_ACL},
-	{RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, false, ERRCODE_INSUFFICIENT_PRIVILEGE, HINT_ACL},
-	{RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, false, ERRCODE_UNDEFINED_OBJECT, HINT_TOPIC},
-	{RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, false, ERRCODE_UNDEFINED_OBJECT, HINT_TOPIC},
-	{RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, false, ERRCODE_UNDEFINED_OBJECT, HINT_PARTITION},
-	{RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, false, ERRCODE_INVALID_NAME},
-	{RD_KAFKA_RESP_ERR_POLICY_VIOLATION, false, ERRCODE_INSUFFICIENT_PRIVILEGE},
-	{RD_KAFKA_RESP_ERR_INVALID_PARTITIONS, false, ERRCODE_INVALID_PARAMETER_VALUE,
-	"See wal2kafka.topic_partitions."},
-	{RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR, false, ERRCODE_INVALID_PARAMETER_VALUE,
-	"See wal2kafka.topic_replication_factor; it cannot be larger than the number of brokers."},
-	{RD_KAFKA_RESP_ERR_INVALID_CONFIG, false, ERRCODE_INVALID_PARAMETER_VALUE,
-	"See wal2kafka.topic_config."},
-};
-
-/* Any other error. */
-static const KafkaError other_error = {
-	RD_KAFKA_RESP_ERR_UNKNOWN, false, ERRCODE_SYSTEM_ERROR
-};
-
-struct KafkaTopic
-{
-	KafkaTopic *next;			/* in its bucket */
-	rd_kafka_topic_t *rkt;
-
-	/*
-	 * By partition: the offset behind the last acknowledged message, 0 where
-	 * none was sent, or OFFSET_UNKNOWN.
-	 */
-	int			npartitions;	/* room */
-	int64	   *offsets;
-	bool		offsets_lost;	/* there was no memory for it */
-	char		name[MAX_TOPIC_NAME + 1];
-};
-
-/* A repeated message was there already: the broker may not say where. */
-#define OFFSET_UNKNOWN	INT64CONST(-1)
-
-/*
- * The first thing that went wrong for good.  Fixed buffers: it is written
- * where nothing may be allocated.
- */
-typedef struct SinkFailure
-{
-	bool		set;
-	bool		has_ticket;
-	uint64		ticket;
-	int			sqlerrcode;
-	char		message[384];
-	char		detail[768];
-	const char *hint;			/* may be NULL */
-} SinkFailure;
-
-/*
- * How often lines of one facility of librdkafka's log may still be logged.
- * The interval doubles with each line that is, and starts anew when the
- * facility was silent for that long.
- */
-typedef struct LogThrottle
-{
-	char		facility[16];
-	int64		next;			/* no line before this time */
-	int64		interval;
-	uint64		suppressed;
-} LogThrottle;
-
-#define LOG_THROTTLES	16
-
-typedef struct PendingTopic
-{
-	char	   *name;
-	int			partitions;
-	int			replication_factor;
-	int			nconfig;
-	Option	   *config;
-	bool		exists;			/* created, or was there before */
-} PendingTopic;
-
-typedef struct TopicRequest
-{
-	MemoryContext cxt;			/* holds the request */
-	int			ntopics;
-	PendingTopic *topics;
-	bool		in_flight;
-	int64		next_try;
-} TopicRequest;
-
-typedef struct Sender Sender;
-
-struct KafkaSink
-{
-	MemoryContext cxt;			/* holds the sink */
-	rd_kafka_t *rk;
-	rd_kafka_queue_t *queue;	/* rk's main queue */
-	int			wake_read;		/* pipe that librdkafka writes to */
-	int			wake_write;
-	bool		wake_pending;	/* the pipe may hold a byte */
-	bool		mock;			/* test.mock.num.brokers is set */
-	bool		closing;		/* no more logs, no more errors */
-	void		(*on_ack) (void *arg, uint64 ticket);
-	void	   *arg;
-
-	uint64		max_queue_bytes;
-	uint64		queued_bytes;
-	uint64		queued_messages;
-	uint64		header_bytes;	/* part of queued_bytes */
-	Sender	   *sender;			/* NULL: the operator chose linger.ms */
-	KafkaTopic *topics[TOPIC_BUCKETS];
-	TopicRequest *request;		/* NULL: nothing is under way */
-	SinkFailure failure;
-
-	/* The connection; times as now_ms() has them. */
-	int64		lost_since;		/* no usable broker since; 0: there is one */
-	bool		suspect;		/* a connection broke since the last probe */
-	int64		next_probe;
-	int64		progress;		/* last acknowledgement, or first message of a
-								 * queue that was empty */
-	int64		stalled_after;
-	char		reason[256];	/* last transport error; empty: none yet */
-	char		servers[128];	/* for people */
-
-	LogThrottle throttles[LOG_THROTTLES];
-};
-
 /* ---- small things ---- */
 
-static int64
-now_ms(void)
+int64
+kafka_now_ms(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (int64) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-static const KafkaError *
-kafka_error(rd_kafka_resp_err_t err)
-{
-	for (int i = 0; i < lengthof(kafka_errors); i++)
-	{
-		if (kafka_errors[i].err == err)
-			return &kafka_errors[i];
-	}
-	return &other_error;
-}
-
-/*
- * Copy a text of librdkafka for a message of ours: one line, ASCII (whatever
- * the server's encoding is), and without the user information of a URL.
- */
-static void
-copy_text(char *dest, size_t size, const char *src)
-{
-	size_t		len = 0;
-
-	for (; *src != '\0' && len < size - 1; src++)
-	{
-		dest[len++] = (*src >= ' ' && *src < 0x7f) ? *src : '?';
-		if (len >= 3 && strncmp(dest + len - 3, "://", 3) == 0)
-		{
-			size_t		authority = strcspn(src + 1, "/ \t\r\n\"'");
-			const char *at = NULL;
-
-			for (size_t i = 1; i <= authority; i++)
-			{
-				if (src[i] == '@')
-					at = src + i;
-			}
-			if (at != NULL)
-				src = at;
-		}
-	}
-	while (len > 0 && dest[len - 1] == ' ')
-		len--;
-	dest[len] = '\0';
 }
 
 const char *
@@ -386,311 +94,6 @@ kafka_sink_version(void)
 	return version;
 }
 
-/* ---- options ---- */
-
-static bool
-name_matches(const char *pattern, const char *name)
-{
-	size_t		len = strlen(pattern);
-
-	if (pattern[0] == '*')
-	{
-		size_t		name_len = strlen(name);
-
-		return name_len >= len - 1 &&
-			strcmp(name + name_len - (len - 1), pattern + 1) == 0;
-	}
-	if (pattern[len - 1] == '*')
-		return strncmp(name, pattern, len - 1) == 0;
-	return strcmp(name, pattern) == 0;
-}
-
-/*
- * librdkafka takes a topic's property also as "topic." and its name.
- */
-static const PropertyRule *
-property_rule(const char *name)
-{
-	if (strncmp(name, "topic.", strlen("topic.")) == 0)
-		name += strlen("topic.");
-	for (int i = 0; i < lengthof(property_rules); i++)
-	{
-		if (name_matches(property_rules[i].pattern, name))
-			return &property_rules[i];
-	}
-	return NULL;
-}
-
-/*
- * Debug contexts whose lines have neither configuration ("conf", "all") nor
- * what is exchanged to authenticate ("security").  Contexts of consumers are
- * of no use here.
- */
-static bool
-harmless_debug(const char *value)
-{
-	static const char *const contexts[] = {
-		"generic", "broker", "topic", "metadata", "feature", "queue", "msg",
-		"protocol", "eos", "admin",
-	};
-
-	while (*value != '\0')
-	{
-		size_t		len = strcspn(value, ", ");
-		bool		found = len == 0;
-
-		for (int i = 0; i < lengthof(contexts) && !found; i++)
-			found = strlen(contexts[i]) == len &&
-				strncmp(contexts[i], value, len) == 0;
-		if (!found)
-			return false;
-		value += len;
-		value += strspn(value, ", ");
-	}
-	return true;
-}
-
-/* PEM text, or a URL with a user or password. */
-static bool
-value_is_secret(const char *value)
-{
-	const char *url = value;
-
-	if (strstr(value, "-----BEGIN") != NULL)
-		return true;
-	while ((url = strstr(url, "://")) != NULL)
-	{
-		url += 3;
-		if (memchr(url, '@', strcspn(url, "/, ")) != NULL)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Why this option is refused, by the rules above; NULL if it is not.
- */
-static const char *
-refusal(const Option *option, bool from_file)
-{
-	const PropertyRule *rule = property_rule(option->name);
-
-	if (rule != NULL)
-	{
-		switch (rule->rule)
-		{
-			case REFUSED:
-				return rule->reason;
-			case REFUSED_INLINE:
-				if (!from_file)
-					return rule->reason;
-				break;
-			case CHECKED:
-				if (!rule->acceptable(option->value))
-					return rule->reason;
-				break;
-		}
-	}
-	if (!from_file && value_is_secret(option->value))
-		return IS_SECRET;
-	return NULL;
-}
-
-/*
- * Copy what librdkafka's own table of properties says of the values that one
- * may have: the column of ranges, or else the type.  Empty if unknown.
- */
-static void
-allowed_values(const char *name, char *dest, size_t size)
-{
-	char	   *table = NULL;
-	size_t		table_len = 0;
-	size_t		name_len = strlen(name);
-	FILE	   *file = open_memstream(&table, &table_len);
-
-	dest[0] = '\0';
-	if (file == NULL)
-		return;
-	rd_kafka_conf_properties_show(file);
-	if (fclose(file) == 0)
-	{
-		for (char *line = strtok(table, "\n"); line != NULL;
-			 line = strtok(NULL, "\n"))
-		{
-			char	   *column = strchr(line, '|');
-			char	   *type = strstr(line, "*Type: ");
-
-			if (strncmp(line, name, name_len) != 0 || line[name_len] != ' ' ||
-				column == NULL || (column = strchr(column + 1, '|')) == NULL)
-				continue;
-			column++;
-			column += strspn(column, " ");
-			column[strcspn(column, "|")] = '\0';
-			if (column[0] == '\0' && type != NULL)
-			{
-				column = type + strlen("*Type: ");
-				column[strcspn(column, "*")] = '\0';
-			}
-			copy_text(dest, size, column);
-			break;
-		}
-	}
-	free(table);
-}
-
-/*
- * Let librdkafka look at the options.  Returns the index of the first that
- * it does not take, with what it says of it, or -1.
- */
-static int
-first_unacceptable(const OptionList *options, rd_kafka_conf_res_t *result)
-{
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	char		errstr[256];	/* may quote the value: not used */
-	int			bad = -1;
-
-	*result = RD_KAFKA_CONF_OK;
-	for (int i = 0; i < options->count && bad < 0; i++)
-	{
-		*result = rd_kafka_conf_set(conf, options->options[i].name,
-									options->options[i].value,
-									errstr, sizeof(errstr));
-		if (*result != RD_KAFKA_CONF_OK)
-			bad = i;
-	}
-	rd_kafka_conf_destroy(conf);
-	return bad;
-}
-
-void
-kafka_sink_check_options(const char *setting, const OptionList *options,
-						 bool from_file)
-{
-	rd_kafka_conf_res_t result;
-	int			bad;
-
-	for (int i = 0; i < options->count; i++)
-	{
-		const char *reason = refusal(&options->options[i], from_file);
-
-		if (reason != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("setting \"%s\" may not set the Kafka property \"%s\"",
-							setting, options->options[i].name),
-					 errdetail("%s", reason),
-					 strcmp(reason, IS_SECRET) == 0 ?
-					 errhint("Put it into the file that wal2kafka.kafka_options_file names.") : 0));
-	}
-
-	bad = first_unacceptable(options, &result);
-	if (bad < 0)
-		return;
-	if (result == RD_KAFKA_CONF_UNKNOWN)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_PARAMETER),
-				 errmsg("setting \"%s\" has an unknown Kafka property \"%s\"",
-						setting, options->options[bad].name),
-				 errhint("See the list of properties of %s.",
-						 kafka_sink_version())));
-	else
-	{
-		char		allowed[512];
-
-		allowed_values(options->options[bad].name, allowed, sizeof(allowed));
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("setting \"%s\" has an invalid value for the Kafka property \"%s\"",
-						setting, options->options[bad].name),
-				 allowed[0] != '\0' ?
-				 errhint("Allowed: %s (%s).", allowed, kafka_sink_version()) :
-				 errhint("This build of %s may not support the property.",
-						 kafka_sink_version())));
-	}
-}
-
-/*
- * One server of bootstrap_servers: [protocol://]host[:port], where a host
- * that is an IPv6 address is in brackets.
- */
-static bool
-valid_server(const char *server, size_t len)
-{
-	const char *end = server + len;
-	const char *colon;
-	long		port = 0;
-
-	for (const char *p = server; p + 3 <= end; p++)
-	{
-		if (strncmp(p, "://", 3) == 0)
-		{
-			server = p + 3;
-			break;
-		}
-	}
-	if (server < end && *server == '[')
-	{
-		colon = memchr(server, ']', end - server);
-		if (colon == NULL)
-			return false;
-		colon++;
-		if (colon == end)
-			return true;
-	}
-	else
-		colon = memchr(server, ':', end - server);
-	if (colon == server || server == end || memchr(server, ' ', end - server))
-		return false;
-	if (colon == NULL)
-		return true;
-	if (*colon != ':' || colon + 1 == end || end - colon > 6)
-		return false;
-	for (const char *p = colon + 1; p < end; p++)
-	{
-		if (*p < '0' || *p > '9')
-			return false;
-		port = port * 10 + (*p - '0');
-	}
-	return port >= 1 && port <= 65535;
-}
-
-static void
-check_servers(const char *servers)
-{
-	const char *p = servers;
-	bool		any = false;
-
-	while (p != NULL && *p != '\0')
-	{
-		size_t		len = strcspn(p, ",");
-		const char *start = p + strspn(p, " \t");
-		const char *end = p + len;
-
-		while (end > start && (end[-1] == ' ' || end[-1] == '\t'))
-			end--;
-		if (end > start)
-		{
-			if (!valid_server(start, end - start))
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("invalid server in setting \"%s\": \"%.*s\"",
-								"wal2kafka.bootstrap_servers",
-								(int) (end - start), start),
-						 errhint("The form is host:port, host:port.")));
-			any = true;
-		}
-		p += len;
-		if (*p == ',')
-			p++;
-	}
-	if (!any)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("setting \"%s\" is empty",
-						"wal2kafka.bootstrap_servers"),
-				 errhint("Set it to the brokers to begin with: host:port, host:port.")));
-}
-
 /* ---- logs ---- */
 
 /*
@@ -702,7 +105,7 @@ static bool
 log_allowed(KafkaSink *sink, const char *facility, uint64 *suppressed)
 {
 	LogThrottle *throttle = NULL;
-	int64		now = now_ms();
+	int64		now = kafka_now_ms();
 
 	for (int i = 0; i < LOG_THROTTLES && throttle == NULL; i++)
 	{
@@ -758,8 +161,8 @@ log_line(KafkaSink *sink, const char *facility, const char *text, bool debug)
 /*
  * Record that something failed for good, unless something did before.
  */
-static void
-set_failure(KafkaSink *sink, rd_kafka_resp_err_t err)
+void
+kafka_set_failure(KafkaSink *sink, rd_kafka_resp_err_t err)
 {
 	const KafkaError *error = kafka_error(err);
 
@@ -794,9 +197,9 @@ message_failed(KafkaSink *sink, const rd_kafka_message_t *message)
 	for (size_t i = 0; i < shown; i++)
 		snprintf(key + 2 * i, 3, "%02x", ((const uint8 *) message->key)[i]);
 	key[2 * shown] = '\0';
-	copy_text(reason, sizeof(reason), rd_kafka_err2str(message->err));
+	kafka_copy_text(reason, sizeof(reason), rd_kafka_err2str(message->err));
 
-	set_failure(sink, message->err);
+	kafka_set_failure(sink, message->err);
 	failure->has_ticket = true;
 	failure->ticket = (uint64) (uintptr_t) message->_private;
 	snprintf(failure->message, sizeof(failure->message),
@@ -819,10 +222,10 @@ producer_failed(KafkaSink *sink)
 
 	if (err == RD_KAFKA_RESP_ERR_NO_ERROR || failure->set || sink->closing)
 		return;
-	set_failure(sink, err);
+	kafka_set_failure(sink, err);
 	strlcpy(failure->message, "the Kafka producer cannot go on",
 			sizeof(failure->message));
-	copy_text(failure->detail, sizeof(failure->detail), text);
+	kafka_copy_text(failure->detail, sizeof(failure->detail), text);
 }
 
 bool
@@ -834,8 +237,8 @@ kafka_sink_failed_ticket(const KafkaSink *sink, uint64 *ticket)
 
 /* ---- the connection ---- */
 
-static void
-broker_seen(KafkaSink *sink)
+void
+kafka_broker_seen(KafkaSink *sink)
 {
 	sink->lost_since = 0;
 	sink->suspect = false;
@@ -858,7 +261,7 @@ probe(KafkaSink *sink, int64 now)
 		rd_kafka_metadata_destroy(metadata);
 	if (err != RD_KAFKA_RESP_ERR__TRANSPORT)
 	{
-		broker_seen(sink);
+		kafka_broker_seen(sink);
 		sink->next_probe = now + SUSPECT_INTERVAL;
 		return;
 	}
@@ -881,7 +284,7 @@ kafka_sink_connected(const KafkaSink *sink, const char **reason)
 	if (sink->lost_since == 0 && sink->queued_messages == 0)
 		return true;
 
-	now = now_ms();
+	now = kafka_now_ms();
 	if (sink->lost_since != 0 && now - sink->lost_since >= LOST_AFTER)
 	{
 		if (sink->reason[0] != '\0')
@@ -950,205 +353,6 @@ kafka_sink_topic(KafkaSink *sink, const char *name)
 	return topic;
 }
 
-/* The broker, or librdkafka before it is asked, does not take a topic. */
-static void
-topic_refused(KafkaSink *sink, rd_kafka_resp_err_t err, const char *topic,
-			  const char *reason)
-{
-	if (sink->failure.set || sink->closing)
-		return;
-	set_failure(sink, err);
-	snprintf(sink->failure.message, sizeof(sink->failure.message),
-			 "could not create Kafka topic \"%.255s\"", topic);
-	copy_text(sink->failure.detail, sizeof(sink->failure.detail),
-			  reason != NULL ? reason : rd_kafka_err2str(err));
-}
-
-/* A topic as librdkafka wants it, or NULL with the failure set. */
-static rd_kafka_NewTopic_t *
-make_new_topic(KafkaSink *sink, const PendingTopic *pending)
-{
-	char		errstr[256];
-	rd_kafka_NewTopic_t *topic;
-
-	topic = rd_kafka_NewTopic_new(pending->name, pending->partitions,
-								  pending->replication_factor,
-								  errstr, sizeof(errstr));
-	if (topic == NULL)
-	{
-		topic_refused(sink, RD_KAFKA_RESP_ERR_INVALID_PARTITIONS,
-					  pending->name, errstr);
-		return NULL;
-	}
-	for (int i = 0; i < pending->nconfig; i++)
-		rd_kafka_NewTopic_set_config(topic, pending->config[i].name,
-									 pending->config[i].value);
-	return topic;
-}
-
-/*
- * Ask for the next topics that are not known to exist.  The answer is an
- * event; without a broker it is a timeout.
- */
-static void
-send_request(KafkaSink *sink)
-{
-	TopicRequest *request = sink->request;
-	rd_kafka_NewTopic_t *batch[CREATE_BATCH];
-	rd_kafka_AdminOptions_t *options;
-	int			n = 0;
-
-	for (int i = 0; i < request->ntopics && n < CREATE_BATCH; i++)
-	{
-		if (request->topics[i].exists)
-			continue;
-		batch[n] = make_new_topic(sink, &request->topics[i]);
-		if (batch[n] == NULL)
-			break;
-		n++;
-	}
-
-	if (!sink->failure.set)
-	{
-		options = rd_kafka_AdminOptions_new(sink->rk,
-											RD_KAFKA_ADMIN_OP_CREATETOPICS);
-		rd_kafka_AdminOptions_set_request_timeout(options, REQUEST_TIMEOUT,
-												  NULL, 0);
-		rd_kafka_AdminOptions_set_operation_timeout(options, REQUEST_TIMEOUT / 2,
-													NULL, 0);
-		rd_kafka_CreateTopics(sink->rk, batch, n, options, sink->queue);
-		rd_kafka_AdminOptions_destroy(options);
-		request->in_flight = true;
-	}
-	rd_kafka_NewTopic_destroy_array(batch, n);
-}
-
-void
-kafka_sink_create_topics(KafkaSink *sink, const KafkaTopicSpec *topics,
-						 int ntopics)
-{
-	MemoryContext cxt;
-	MemoryContext old;
-	TopicRequest *request;
-
-	if (sink->request != NULL)
-		elog(ERROR, "a request for Kafka topics is under way already");
-
-	/* The mock cluster creates topics by itself, and has no request for it. */
-	if (sink->mock || ntopics == 0)
-		return;
-
-	cxt = AllocSetContextCreate(sink->cxt, "Kafka topic request",
-								ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(cxt);
-	request = palloc0(sizeof(TopicRequest));
-	request->cxt = cxt;
-	request->ntopics = ntopics;
-	request->topics = palloc0(ntopics * sizeof(PendingTopic));
-	for (int i = 0; i < ntopics; i++)
-	{
-		PendingTopic *pending = &request->topics[i];
-		int			nconfig = topics[i].config ? topics[i].config->count : 0;
-
-		pending->name = pstrdup(topics[i].name);
-		pending->partitions = topics[i].partitions;
-		pending->replication_factor = topics[i].replication_factor;
-		pending->nconfig = nconfig;
-		pending->config = palloc0(Max(nconfig, 1) * sizeof(Option));
-		for (int j = 0; j < nconfig; j++)
-		{
-			pending->config[j].name = pstrdup(topics[i].config->options[j].name);
-			pending->config[j].value = pstrdup(topics[i].config->options[j].value);
-		}
-	}
-	MemoryContextSwitchTo(old);
-	sink->request = request;
-	send_request(sink);
-}
-
-bool
-kafka_sink_request_done(const KafkaSink *sink)
-{
-	return sink->request == NULL;
-}
-
-static void
-end_request(KafkaSink *sink)
-{
-	if (sink->request == NULL)
-		return;
-	MemoryContextDelete(sink->request->cxt);
-	sink->request = NULL;
-}
-
-/*
- * Take one topic's result.  Returns true if the topic is now known to exist
- * and was not before.
- */
-static bool
-take_topic_result(KafkaSink *sink, const rd_kafka_topic_result_t *result)
-{
-	rd_kafka_resp_err_t err = rd_kafka_topic_result_error(result);
-	const char *name = rd_kafka_topic_result_name(result);
-
-	if (err != RD_KAFKA_RESP_ERR_NO_ERROR &&
-		err != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-	{
-		if (!kafka_error(err)->passing)
-			topic_refused(sink, err, name,
-						  rd_kafka_topic_result_error_string(result));
-		return false;
-	}
-	for (int i = 0; i < sink->request->ntopics; i++)
-	{
-		PendingTopic *pending = &sink->request->topics[i];
-
-		if (!pending->exists && strcmp(pending->name, name) == 0)
-		{
-			pending->exists = true;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* An answer arrived: more topics, the same again later, or the end. */
-static void
-take_create_result(KafkaSink *sink, rd_kafka_event_t *event)
-{
-	TopicRequest *request = sink->request;
-	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
-	const rd_kafka_topic_result_t **results;
-	size_t		nresults = 0;
-	bool		all_exist = true;
-	bool		progress = false;
-
-	if (request == NULL)
-		return;
-	request->in_flight = false;
-	if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-	{
-		if (!kafka_error(err)->passing)
-			topic_refused(sink, err, request->topics[0].name,
-						  rd_kafka_event_error_string(event));
-	}
-	else
-	{
-		broker_seen(sink);
-		results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event),
-													  &nresults);
-		for (size_t i = 0; i < nresults; i++)
-			progress |= take_topic_result(sink, results[i]);
-	}
-
-	for (int i = 0; i < request->ntopics; i++)
-		all_exist &= request->topics[i].exists;
-	if (all_exist)
-		end_request(sink);
-	else if (!progress)
-		request->next_try = now_ms() + RETRY_INTERVAL;
-}
-
 /* ---- sending ---- */
 
 /* What headers add to a message's size. */
@@ -1181,7 +385,7 @@ send_failed(KafkaSink *sink, KafkaTopic *topic, rd_kafka_error_t *error)
 	const KafkaError *known = kafka_error(err);
 	char		reason[256];
 
-	copy_text(reason, sizeof(reason), rd_kafka_error_string(error));
+	kafka_copy_text(reason, sizeof(reason), rd_kafka_error_string(error));
 	rd_kafka_error_destroy(error);
 	if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL)
 		return KAFKA_QUEUE_FULL;
@@ -1254,7 +458,7 @@ kafka_sink_send(KafkaSink *sink, KafkaTopic *topic,
 		return send_failed(sink, topic, error);
 
 	if (sink->queued_messages == 0)
-		sink->progress = now_ms();
+		sink->progress = kafka_now_ms();
 	sink->queued_messages++;
 	sink->queued_bytes += size;
 	sink->header_bytes += extra;
@@ -1387,7 +591,7 @@ take_error(KafkaSink *sink, rd_kafka_event_t *event)
 	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
 	char		text[sizeof(sink->reason)];
 
-	copy_text(text, sizeof(text), rd_kafka_event_error_string(event));
+	kafka_copy_text(text, sizeof(text), rd_kafka_event_error_string(event));
 	if (err == RD_KAFKA_RESP_ERR__FATAL)
 	{
 		producer_failed(sink);
@@ -1421,8 +625,8 @@ take_log(KafkaSink *sink, rd_kafka_event_t *event)
 
 	if (rd_kafka_event_log(event, &facility, &line, &level) != 0)
 		return;
-	copy_text(facility_copy, sizeof(facility_copy), facility);
-	copy_text(text, sizeof(text), line);
+	kafka_copy_text(facility_copy, sizeof(facility_copy), facility);
+	kafka_copy_text(text, sizeof(text), line);
 	log_line(sink, facility_copy, text, level >= 7);
 }
 
@@ -1440,7 +644,7 @@ take_event(KafkaSink *sink, rd_kafka_event_t *event)
 			take_log(sink, event);
 			return 0;
 		case RD_KAFKA_EVENT_CREATETOPICS_RESULT:
-			take_create_result(sink, event);
+			kafka_take_topic_result(sink, event);
 			return 0;
 		default:				/* librdkafka's enum, not ours */
 			return 0;
@@ -1487,8 +691,8 @@ drain(KafkaSink *sink)
 	}
 	if (acknowledged > 0)
 	{
-		sink->progress = now_ms();
-		broker_seen(sink);
+		sink->progress = kafka_now_ms();
+		kafka_broker_seen(sink);
 	}
 	return acknowledged;
 }
@@ -1501,12 +705,12 @@ service(KafkaSink *sink)
 
 	if (likely(sink->lost_since == 0 && !sink->suspect && sink->request == NULL))
 		return;
-	now = now_ms();
+	now = kafka_now_ms();
 	if ((sink->lost_since != 0 || sink->suspect) && now >= sink->next_probe)
 		probe(sink, now);
 	if (sink->request != NULL && !sink->request->in_flight &&
 		now >= sink->request->next_try && !sink->failure.set)
-		send_request(sink);
+		kafka_send_topic_request(sink);
 }
 
 int
@@ -1517,7 +721,7 @@ kafka_sink_poll(KafkaSink *sink)
 	service(sink);
 	if (unlikely(sink->failure.set))
 	{
-		end_request(sink);
+		kafka_end_topic_request(sink);
 		raise_failure(sink);
 	}
 	return acknowledged;
@@ -1585,26 +789,6 @@ make_conf(const KafkaSinkConfig *config, bool mock)
 	return conf;
 }
 
-/*
- * Overwrite in a text of librdkafka what is the value of a secret property.
- */
-static void
-hide_secrets(char *text, const OptionList *options)
-{
-	for (int i = 0; i < options->count; i++)
-	{
-		const PropertyRule *rule = property_rule(options->options[i].name);
-		const char *value = options->options[i].value;
-		size_t		len = strlen(value);
-		char	   *found;
-
-		if (len == 0 || rule == NULL || rule->rule != REFUSED_INLINE)
-			continue;
-		while ((found = strstr(text, value)) != NULL)
-			memset(found, '*', len);
-	}
-}
-
 /* Both ends of the pipe do not block and are not inherited. */
 static bool
 make_pipe(KafkaSink *sink)
@@ -1656,8 +840,8 @@ allocate_sink(const KafkaSinkConfig *config, bool mock)
 	sink->arg = config->arg;
 	sink->max_queue_bytes = config->max_queue_bytes;
 	sink->wake_pending = true;
-	sink->lost_since = now_ms();
-	copy_text(sink->servers, sizeof(sink->servers),
+	sink->lost_since = kafka_now_ms();
+	kafka_copy_text(sink->servers, sizeof(sink->servers),
 			  mock ? "the mock cluster" : config->bootstrap_servers);
 	if (!make_pipe(sink))
 	{
@@ -1816,7 +1000,7 @@ kafka_sink_create(const KafkaSinkConfig *config)
 		mock |= strcmp(config->options.options[i].name,
 					   "test.mock.num.brokers") == 0;
 	if (!mock)
-		check_servers(config->bootstrap_servers);
+		kafka_check_servers(config->bootstrap_servers);
 
 	sink = allocate_sink(config, mock);
 	conf = make_conf(config, mock);
@@ -1834,8 +1018,8 @@ kafka_sink_create(const KafkaSinkConfig *config)
 	{
 		rd_kafka_conf_destroy(conf);
 		free_sink(sink);
-		hide_secrets(errstr, &config->options);
-		copy_text(reason, sizeof(reason), errstr);
+		kafka_hide_secrets(errstr, &config->options);
+		kafka_copy_text(reason, sizeof(reason), errstr);
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("could not create a Kafka producer"),
@@ -1901,8 +1085,8 @@ start_destroy_thread(DestroyJob *job)
 	return started;
 }
 
-static void
-destroy_client(rd_kafka_t *rk)
+void
+kafka_destroy_client(rd_kafka_t *rk)
 {
 	DestroyJob *job = malloc(sizeof(DestroyJob));
 	struct timespec limit;
@@ -1941,7 +1125,7 @@ destroy_client(rd_kafka_t *rk)
 void
 kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 {
-	int64		limit = now_ms() + timeout_ms;
+	int64		limit = kafka_now_ms() + timeout_ms;
 
 	if (sink == NULL)
 		return;
@@ -1953,7 +1137,7 @@ kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 	sink->closing = true;
 	drain(sink);
 	while (sink->queued_messages > 0 && sink->lost_since == 0 &&
-		   !sink->suspect && now_ms() < limit)
+		   !sink->suspect && kafka_now_ms() < limit)
 	{
 		rd_kafka_flush(sink->rk, 2);
 		drain(sink);
@@ -1975,291 +1159,6 @@ kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 			 topic = topic->next)
 			rd_kafka_topic_destroy(topic->rkt);
 	}
-	destroy_client(sink->rk);
+	kafka_destroy_client(sink->rk);
 	free_sink(sink);
-}
-
-/* ---- looking into topics ---- */
-
-/*
- * The search of kafka_sink_find_nonempty() has a client of its own, so that
- * names of topics that do not exist leave no trace in the producer.
- *
- * librdkafka's queries block.  They get short times, and a query that was
- * given up is asked again; where they fail for lack of time alone, they get
- * more of it.
- */
-typedef struct Search
-{
-	rd_kafka_t *rk;
-	rd_kafka_queue_t *queue;
-	const char *const *names;
-	int			nnames;
-	int			slice;			/* milliseconds for one query */
-	rd_kafka_topic_partition_list_t *partitions;	/* NULL: not known yet */
-	int			next;			/* first partition that was not asked for */
-	const char *found;			/* one of names */
-	rd_kafka_resp_err_t refused;	/* what cannot be waited for */
-} Search;
-
-static bool
-open_search(Search *search, KafkaSink *sink)
-{
-	rd_kafka_conf_t *conf = rd_kafka_conf_dup(rd_kafka_conf(sink->rk));
-	char		errstr[512];
-
-	rd_kafka_conf_set(conf, "enable.idempotence", "false",
-					  errstr, sizeof(errstr));
-	search->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
-	if (search->rk == NULL)
-	{
-		rd_kafka_conf_destroy(conf);
-		return false;
-	}
-	rd_kafka_set_log_queue(search->rk, NULL);
-	search->queue = rd_kafka_queue_get_main(search->rk);
-	return true;
-}
-
-static void
-close_search(Search *search)
-{
-	if (search->rk == NULL)
-		return;
-	if (search->partitions != NULL)
-		rd_kafka_topic_partition_list_destroy(search->partitions);
-	rd_kafka_queue_destroy(search->queue);
-	destroy_client(search->rk);
-	search->rk = NULL;
-}
-
-static const char *
-wanted_name(const Search *search, const char *name)
-{
-	for (int i = 0; i < search->nnames; i++)
-	{
-		if (strcmp(search->names[i], name) == 0)
-			return search->names[i];
-	}
-	return NULL;
-}
-
-/* Note what an error means for the search. */
-static void
-search_error(Search *search, rd_kafka_resp_err_t err)
-{
-	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT)
-		search->slice = Min(search->slice * 2, 1000);
-	else if (!kafka_error(err)->passing)
-		search->refused = err;
-}
-
-/* Which partitions do the topics have? */
-static void
-find_partitions(Search *search)
-{
-	const struct rd_kafka_metadata *metadata;
-	rd_kafka_resp_err_t err;
-	rd_kafka_topic_partition_list_t *partitions;
-
-	err = rd_kafka_metadata(search->rk, 1, NULL, &metadata, search->slice);
-	if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-	{
-		search_error(search, err);
-		return;
-	}
-	partitions = rd_kafka_topic_partition_list_new(search->nnames);
-	for (int i = 0; i < metadata->topic_cnt; i++)
-	{
-		const struct rd_kafka_metadata_topic *topic = &metadata->topics[i];
-
-		if (wanted_name(search, topic->topic) == NULL)
-			continue;
-		if (topic->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-			err = topic->err;
-		for (int j = 0; j < topic->partition_cnt; j++)
-			rd_kafka_topic_partition_list_add(partitions, topic->topic,
-											  topic->partitions[j].id);
-	}
-	rd_kafka_metadata_destroy(metadata);
-	if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-	{
-		rd_kafka_topic_partition_list_destroy(partitions);
-		search_error(search, err);
-		return;
-	}
-	search->partitions = partitions;
-}
-
-/*
- * Ask for one end of each partition: "offsets" has the ends' symbolic
- * offsets, and is given the real ones.
- */
-static bool
-query_offsets(Search *search, rd_kafka_topic_partition_list_t *offsets)
-{
-	rd_kafka_resp_err_t err;
-
-	err = rd_kafka_offsets_for_times(search->rk, offsets, search->slice);
-	for (int i = 0; i < offsets->cnt && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
-		err = offsets->elems[i].err;
-	if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-		search_error(search, err);
-	return err == RD_KAFKA_RESP_ERR_NO_ERROR;
-}
-
-/* Do the next partitions hold records? */
-static void
-look_into_partitions(Search *search)
-{
-	int			n = Min(search->partitions->cnt - search->next, OFFSETS_BATCH);
-	rd_kafka_topic_partition_list_t *low = rd_kafka_topic_partition_list_new(n);
-	rd_kafka_topic_partition_list_t *high = rd_kafka_topic_partition_list_new(n);
-
-	for (int i = 0; i < n; i++)
-	{
-		rd_kafka_topic_partition_t *partition =
-			&search->partitions->elems[search->next + i];
-
-		rd_kafka_topic_partition_list_add(low, partition->topic,
-										  partition->partition)->offset =
-			RD_KAFKA_OFFSET_BEGINNING;
-		rd_kafka_topic_partition_list_add(high, partition->topic,
-										  partition->partition)->offset =
-			RD_KAFKA_OFFSET_END;
-	}
-	if (query_offsets(search, low) && query_offsets(search, high))
-	{
-		for (int i = 0; i < n && search->found == NULL; i++)
-		{
-			rd_kafka_topic_partition_t *end =
-				rd_kafka_topic_partition_list_find(high, low->elems[i].topic,
-												   low->elems[i].partition);
-
-			if (end != NULL && end->offset > low->elems[i].offset)
-				search->found = wanted_name(search, end->topic);
-		}
-		search->next += n;
-	}
-	rd_kafka_topic_partition_list_destroy(low);
-	rd_kafka_topic_partition_list_destroy(high);
-}
-
-/* One query; true when the search is over. */
-static bool
-search_step(Search *search)
-{
-	int			next = search->next;
-	bool		had_partitions = search->partitions != NULL;
-	rd_kafka_event_t *event;
-
-	if (search->partitions == NULL)
-		find_partitions(search);
-	else if (search->next < search->partitions->cnt)
-		look_into_partitions(search);
-	if (search->found != NULL || search->refused != RD_KAFKA_RESP_ERR_NO_ERROR)
-		return true;
-	if (search->partitions != NULL && search->next >= search->partitions->cnt)
-		return true;
-
-	/* Errors and logs of this client are the producer's as well. */
-	while ((event = rd_kafka_queue_poll(search->queue, 0)) != NULL)
-		rd_kafka_event_destroy(event);
-	if (search->next == next &&
-		(search->partitions != NULL) == had_partitions)
-		pg_usleep(20 * 1000L);
-	return false;
-}
-
-char *
-kafka_sink_find_nonempty(KafkaSink *sink, const char *const *names, int nnames,
-						 void (*idle) (void *arg), void *arg)
-{
-	Search		search = {0};
-
-	if (sink->mock || nnames == 0)
-		return NULL;
-	search.names = names;
-	search.nnames = nnames;
-	search.slice = 100;
-	if (!open_search(&search, sink))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("could not create a second Kafka client")));
-
-	PG_TRY();
-	{
-		while (!search_step(&search))
-			idle(arg);
-	}
-	PG_FINALLY();
-	{
-		close_search(&search);
-	}
-	PG_END_TRY();
-
-	if (search.refused != RD_KAFKA_RESP_ERR_NO_ERROR)
-		ereport(ERROR,
-				(errcode(kafka_error(search.refused)->sqlerrcode),
-				 errmsg("could not look into the Kafka topics of the stream"),
-				 errdetail("%s.", rd_kafka_err2str(search.refused)),
-				 kafka_error(search.refused)->hint ?
-				 errhint("%s", kafka_error(search.refused)->hint) : 0));
-	return search.found ? pstrdup(search.found) : NULL;
-}
-
-/* ---- ends of partitions ---- */
-
-/*
- * Ask a broker where a partition ends; calls idle until it answers.
- */
-static int64
-ask_end(KafkaSink *sink, const KafkaTopic *topic, int32 partition,
-		void (*idle) (void *arg), void *arg)
-{
-	rd_kafka_resp_err_t err;
-	int64		low;
-	int64		high;
-
-	for (;;)
-	{
-		err = rd_kafka_query_watermark_offsets(sink->rk, topic->name,
-											   partition, &low, &high, 100);
-		if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-			return high;
-		if (!kafka_error(err)->passing)
-			ereport(ERROR,
-					(errcode(kafka_error(err)->sqlerrcode),
-					 errmsg("could not ask for the end of Kafka topic \"%s\"",
-							topic->name),
-					 errdetail("%s.", rd_kafka_err2str(err))));
-		idle(arg);
-	}
-}
-
-void
-kafka_sink_offsets(KafkaSink *sink,
-				   void (*visit) (void *arg, const char *topic,
-								  int32 partition, int64 offset),
-				   void (*idle) (void *arg), void *arg)
-{
-	Assert(sink->queued_messages == 0);
-	for (int i = 0; i < TOPIC_BUCKETS; i++)
-	{
-		for (KafkaTopic *topic = sink->topics[i]; topic != NULL;
-			 topic = topic->next)
-		{
-			if (topic->offsets_lost)
-				ereport(ERROR,
-						(errcode(ERRCODE_OUT_OF_MEMORY),
-						 errmsg("out of memory")));
-			for (int32 p = 0; p < topic->npartitions; p++)
-			{
-				if (topic->offsets[p] == OFFSET_UNKNOWN)
-					topic->offsets[p] = ask_end(sink, topic, p, idle, arg);
-				if (topic->offsets[p] > 0)
-					visit(arg, topic->name, p, topic->offsets[p]);
-			}
-		}
-	}
 }

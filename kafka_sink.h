@@ -30,6 +30,14 @@ typedef struct KafkaSinkConfig
 	size_t		max_queue_bytes;
 
 	/*
+	 * Exactly once: the identity of the producer, which fences others that
+	 * have it, and Kafka's limit on the age of a transaction.  NULL: at least
+	 * once, without transactions.
+	 */
+	const char *transactional_id;
+	int			transaction_timeout_ms;
+
+	/*
 	 * One message was acknowledged; called from kafka_sink_poll() and
 	 * kafka_sink_destroy().  Must not raise.
 	 */
@@ -133,6 +141,50 @@ extern uint64 kafka_sink_queued_messages(const KafkaSink *sink);
  * call into the sink); otherwise it is set to NULL.  reason may be NULL.
  */
 extern bool kafka_sink_connected(const KafkaSink *sink, const char **reason);
+
+/*
+ * Transactions, of a sink that has a transactional id.  Nothing here waits:
+ * what takes time is done by a thread that runs nothing but librdkafka's code,
+ * makes the descriptor readable when it is over, and goes on as long as the
+ * broker is away; kafka_sink_poll() takes its result, and raises what is
+ * final.  After an error of a transaction only kafka_sink_destroy() is of
+ * use: the next producer's kafka_transaction_init() aborts what was left
+ * open, so that there is one way to recover.
+ */
+typedef enum KafkaTransactionState
+{
+	KAFKA_TRANSACTION_NONE,		/* not initialised, or at least once */
+	KAFKA_TRANSACTION_INIT,		/* kafka_transaction_init() is under way */
+	KAFKA_TRANSACTION_READY,	/* none is open */
+	KAFKA_TRANSACTION_OPEN,		/* messages may be sent */
+	KAFKA_TRANSACTION_COMMIT,	/* kafka_transaction_commit() is under way */
+} KafkaTransactionState;
+
+extern KafkaTransactionState kafka_transaction_state(const KafkaSink *sink);
+
+/*
+ * Fence other producers with the transactional id, and abort what they left
+ * open: NONE to INIT, and then READY.
+ */
+extern void kafka_transaction_init(KafkaSink *sink);
+
+/* READY to OPEN, at once.  Raises what librdkafka says against it. */
+extern void kafka_transaction_begin(KafkaSink *sink);
+
+/*
+ * OPEN to COMMIT, and to READY when Kafka has committed all messages that
+ * were sent, each of which was given to on_ack before.  No message can be
+ * sent meanwhile.
+ */
+extern void kafka_transaction_commit(KafkaSink *sink);
+
+/*
+ * After kafka_sink_poll() or kafka_transaction_begin() has raised: was it
+ * because another producer has this transactional id, or because the
+ * transaction took longer than Kafka allows?  (Kafka tells them apart no more
+ * than that.)
+ */
+extern bool kafka_transaction_fenced(const KafkaSink *sink);
 
 /*
  * Topics to be created.  What the specs point to is copied.

@@ -78,6 +78,30 @@ static const struct config_enum_entry snapshot_modes[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry delivery_guarantees[] = {
+	{"at_least_once", DELIVERY_AT_LEAST_ONCE, false},
+	{"exactly_once", DELIVERY_EXACTLY_ONCE, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry transaction_mappings[] = {
+	{"batch", TRANSACTION_BATCH, false},
+	{"per_commit", TRANSACTION_PER_COMMIT, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry promotion_policies[] = {
+	{"hold", PROMOTION_HOLD, false},
+	{"adopt", PROMOTION_ADOPT, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry divergence_policies[] = {
+	{"hold", DIVERGENCE_HOLD, false},
+	{"continue", DIVERGENCE_CONTINUE, false},
+	{NULL, 0, false}
+};
+
 static const struct config_enum_entry identity_missing_options[] = {
 	{"fail", IDENTITY_MISSING_FAIL, false},
 	{"warn", IDENTITY_MISSING_WARN, false},
@@ -1275,6 +1299,41 @@ static const Setting settings[] = {
 	.summary = "Selects how subjects of keys are named."},
 	{FIELD(value_subject_name_strategy), ENUM(SUBJECT_TOPIC_NAME, subject_strategies),
 	.summary = "Selects how subjects of values are named."},
+
+	/* exactly once */
+	{FIELD(delivery), ENUM(DELIVERY_AT_LEAST_ONCE, delivery_guarantees),
+	.summary = "Selects what consumers see of a stream that was interrupted."},
+	{FIELD(transaction_mapping), ENUM(TRANSACTION_BATCH, transaction_mappings),
+		.summary = "Selects how database transactions become Kafka transactions.",
+	.details = "For delivery = exactly_once."},
+	{FIELD(transaction_batch_age), INT(50, 0, 10000),
+		.flags = GUC_UNIT_MS,
+		.summary = "Sets how often a Kafka transaction is committed at most.",
+	.details = "0 commits whenever nothing more is to be sent."},
+	{FIELD(transaction_batch_rows), INT(100000, 1, INT_MAX),
+	.summary = "Sets how many events a Kafka transaction has before it is committed."},
+	{FIELD(transaction_batch_bytes), INT(64 * 1024, 1, MAX_KILOBYTES),
+		.flags = GUC_UNIT_KB,
+	.summary = "Sets how many bytes a Kafka transaction has before it is committed."},
+	{FIELD(transaction_split_age), INT(30000, 100, 600000),
+		.flags = GUC_UNIT_MS,
+		.summary = "Sets after which time a database transaction is split over several Kafka transactions.",
+	.details = "It has to be less than transaction_timeout_ms."},
+	{FIELD(transaction_split_bytes), INT(1024 * 1024, 1024, MAX_KILOBYTES),
+		.flags = GUC_UNIT_KB,
+	.summary = "Sets the size beyond which a database transaction is split over several Kafka transactions."},
+	{FIELD(transaction_timeout_ms), INT(60000, 1000, 900000),
+		.summary = "Sets how old a Kafka transaction can become before the broker aborts it, in milliseconds.",
+	.details = "Brokers have a limit to this, transaction.max.timeout.ms."},
+	{FIELD(progress_topic_name), STRING(""), TEXT_CHECK(check_topic_prefix),
+		.summary = "Names the topic that holds the position of a stream whose delivery is exactly once.",
+	.details = "Empty: the topic prefix and .progress. No other stream may have it."},
+	{FIELD(on_promotion), ENUM(PROMOTION_HOLD, promotion_policies),
+		.summary = "Selects what happens to an exactly-once stream that another server has had.",
+	.details = "hold waits for wal2kafka.adopt()."},
+	{FIELD(on_divergence), ENUM(DIVERGENCE_HOLD, divergence_policies),
+		.summary = "Selects what happens when Kafka has changes that this server has lost.",
+	.details = "After a failover to a standby that was behind."},
 
 	/* life of a stream */
 	{FIELD(slot_name), STRING(""), TEXT_CHECK(check_slot_name),

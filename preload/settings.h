@@ -183,6 +183,34 @@ typedef enum RecordTimestamp
 	RECORD_TIMESTAMP_SEND,
 } RecordTimestamp;
 
+/* wal2kafka.delivery */
+typedef enum DeliveryGuarantee
+{
+	DELIVERY_AT_LEAST_ONCE,
+	DELIVERY_EXACTLY_ONCE,
+} DeliveryGuarantee;
+
+/* wal2kafka.transaction_mapping; for delivery = exactly_once */
+typedef enum TransactionMapping
+{
+	TRANSACTION_BATCH,			/* many database transactions in one of Kafka */
+	TRANSACTION_PER_COMMIT,		/* one in one */
+} TransactionMapping;
+
+/* wal2kafka.on_promotion: a stream that another server has had */
+typedef enum OnPromotion
+{
+	PROMOTION_HOLD,
+	PROMOTION_ADOPT,
+} OnPromotion;
+
+/* wal2kafka.on_divergence: Kafka has what the server's WAL has lost */
+typedef enum OnDivergence
+{
+	DIVERGENCE_HOLD,
+	DIVERGENCE_CONTINUE,		/* from where the histories part */
+} OnDivergence;
+
 /* wal2kafka.skipped_operations, a set of letters */
 #define SKIP_CREATE		0x01
 #define SKIP_UPDATE		0x02
@@ -222,6 +250,19 @@ typedef struct Settings
 	bool		normalize_schemas;
 	int			key_subject_name_strategy;	/* SubjectStrategy */
 	int			value_subject_name_strategy;
+
+	/* exactly once; never plugin options */
+	int			delivery;		/* DeliveryGuarantee */
+	int			transaction_mapping;	/* TransactionMapping */
+	int			transaction_batch_age;	/* ms */
+	int			transaction_batch_rows;
+	int			transaction_batch_bytes;	/* kB: GUC_UNIT_KB */
+	int			transaction_split_age;	/* ms */
+	int			transaction_split_bytes;	/* kB */
+	int			transaction_timeout_ms;
+	char	   *progress_topic_name;	/* empty: prefix and ".progress" */
+	int			on_promotion;	/* OnPromotion */
+	int			on_divergence;	/* OnDivergence */
 
 	/* life of a stream */
 	char	   *slot_name;		/* empty: derived from the stream's name */
