@@ -8,7 +8,16 @@ MODULE_big = wal2kafka_stream
 OBJS = \
 	kafka_bgworker.o \
 	delivery.o \
+	delivery_transaction.o \
+	delivery_failure.o \
+	dead_letter.o \
+	oversize.o \
+	suspect.o \
+	exactly_once.o \
+	progress_record.o \
 	slot_state.o \
+	kill_point.o \
+	wal_end.o \
 	adopt.o \
 	selection.o \
 	decoder.o \
@@ -52,17 +61,21 @@ OBJS = \
 	schema_diff.o \
 	foreign.o \
 	kafka_sink.o \
+	kafka_transaction.o \
 	kafka_topic.o \
 	kafka_property.o \
 	kafka_error.o \
 	kafka_source.o \
 	ack_tracker.o \
 	options.o \
+	connection_files.o \
 	place.o \
 	snapshot.o \
 	snapshot_scan.o \
 	snapshot_worker.o \
 	snapshot_progress.o \
+	snapshot_notes.o \
+	seen_rows.o \
 	snapshot_functions.o \
 	table_access.o \
 	row_predicate.o \
@@ -146,11 +159,16 @@ preload-install: preload
 preload-clean:
 	$(MAKE) -C preload clean PG_CONFIG='$(PG_CONFIG)'
 
-.PHONY: test test-consumers bench bench-debezium bench-snapshot
+.PHONY: fuzz test test-consumers nemesis bench bench-debezium bench-snapshot
 test:
 	test/run
+# make fuzz SECONDS=600 DRIVER="decode schema": a minute each without
+fuzz:
+	SECONDS_EACH='$(or $(SECONDS),60)' PG_CONFIG='$(PG_CONFIG)' test/fuzz/run $(DRIVER)
 test-consumers:
 	test/consumers/run
+nemesis:
+	test/nemesis/run --seconds '$(SECONDS)' --seed '$(SEED)'
 bench:
 	bench/run
 bench-debezium:

@@ -151,6 +151,14 @@ ack_tracker_pop(AckTracker *tracker, AckTransaction *out)
 	return true;
 }
 
+uint64_t
+ack_tracker_end_lsn(const AckTracker *tracker, uint64_t ticket)
+{
+	const Entry *entry = entry_of(tracker, ticket);
+
+	return entry != NULL && entry->closed ? entry->txn.end_lsn : 0;
+}
+
 size_t
 ack_tracker_pending(const AckTracker *tracker)
 {

@@ -52,6 +52,9 @@ extern void ack_tracker_close(AckTracker *tracker, uint64_t ticket,
  */
 extern bool ack_tracker_pop(AckTracker *tracker, AckTransaction *out);
 
+/* The end of a ticket's transaction; 0 while it is open, and when it is gone. */
+extern uint64_t ack_tracker_end_lsn(const AckTracker *tracker, uint64_t ticket);
+
 /* Transactions in the ring; 0: everything sent is acknowledged and popped. */
 extern size_t ack_tracker_pending(const AckTracker *tracker);
 

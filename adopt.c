@@ -1,22 +1,61 @@
 /*
  * adopt.c
- *		A slot that was copied from another reader's becomes a stream's.
+ *		What another reader or another server had becomes a stream's.
  *
  * wal2kafka.adopt_slot() copies Debezium's slot with the server's own
  * function.  What makes the copy more than a slot that somebody decodes by
  * SQL is the state file beside it: it says that the slot is a stream's, and
  * that no snapshot is wanting.  So the worker goes on from the slot's
  * position, and the slot is missed when its stream loses it.
+ *
+ * wal2kafka.adopt() leaves word in the slot's folder that a stream's position
+ * in Kafka is this server's from now on, whoever wrote it (exactly_once.h).
  */
 #include "postgres.h"
 
 #include "compat.h"
+#include "exactly_once.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "replication/slot.h"
 #include "slot_state.h"
 
+PG_FUNCTION_INFO_V1(wal2kafka_stream_adopt);
 PG_FUNCTION_INFO_V1(wal2kafka_stream_own_slot);
+
+/*
+ * The stream's worker and we must not write the same files, so the slot is
+ * held, until ReplicationSlotRelease().  Raises if somebody has it.
+ */
+static void
+acquire_own_slot(const char *name)
+{
+	CheckSlotPermissions();
+	CheckSlotRequirements();
+	compat_slot_acquire(name);
+	if (strcmp(NameStr(MyReplicationSlot->data.plugin), "wal2kafka") != 0 ||
+		MyReplicationSlot->data.persistency != RS_PERSISTENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" cannot become a stream's",
+						name),
+				 errdetail("It is not a permanent logical slot of output plugin wal2kafka.")));
+}
+
+/*
+ * adopt(name): the stream that has this slot goes on, although its position
+ * in Kafka was written by another server.
+ */
+Datum
+wal2kafka_stream_adopt(PG_FUNCTION_ARGS)
+{
+	Name		name = PG_GETARG_NAME(0);
+
+	acquire_own_slot(NameStr(*name));
+	exactly_once_adopt(NameStr(*name));
+	ReplicationSlotRelease();
+	PG_RETURN_VOID();
+}
 
 /*
  * own_slot(name): mark a slot of ours in this database as a stream's.  The
@@ -27,17 +66,12 @@ wal2kafka_stream_own_slot(PG_FUNCTION_ARGS)
 {
 	Name		name = PG_GETARG_NAME(0);
 
-	CheckSlotPermissions();
-	CheckSlotRequirements();
-	compat_slot_acquire(NameStr(*name));
-	if (strcmp(NameStr(MyReplicationSlot->data.plugin), "wal2kafka") != 0 ||
-		MyReplicationSlot->data.database != MyDatabaseId ||
-		MyReplicationSlot->data.persistency != RS_PERSISTENT)
+	acquire_own_slot(NameStr(*name));
+	if (MyReplicationSlot->data.database != MyDatabaseId)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("replication slot \"%s\" cannot become a stream's",
-						NameStr(*name)),
-				 errdetail("It is not a permanent logical slot of output plugin wal2kafka in this database.")));
+				 errmsg("replication slot \"%s\" is of another database",
+						NameStr(*name))));
 	if (slot_state_exists(NameStr(*name)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),

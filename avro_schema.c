@@ -486,6 +486,16 @@ parse_name(const char *name, const char *namespace, List *named)
 	return NULL;				/* not reached */
 }
 
+/* Avro allows a name once in a record. */
+static void
+check_new_name(const AvroNode *node, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strcmp(node->names[i], node->names[n]) == 0)
+			raise_no_schema(psprintf("two fields have the name \"%s\"",
+									 node->names[n]));
+}
+
 static AvroNode *
 parse_record(const json_t *json, const char *namespace, List **named)
 {
@@ -508,6 +518,7 @@ parse_record(const json_t *json, const char *namespace, List **named)
 		const json_t *field = json_array_get(fields, i);
 
 		node->names[i] = name_property(field, "name");
+		check_new_name(node, i);
 		node->children[i] = parse_node(json_object_get(field, "type"),
 									   namespace, named);
 	}

@@ -61,16 +61,68 @@
 #define compat_slot_lost(data)	XLogRecPtrIsInvalid((data)->restart_lsn)
 #endif
 
-/* From 16 on every flush of WAL wakes those who sleep on WalSndCtl. */
+/*
+ * What the server invalidated it for, as a sentence.
+ */
+static inline const char *
+compat_slot_lost_cause(const ReplicationSlotPersistentData *data)
+{
+#if PG_VERSION_NUM >= 160000
+	switch (data->invalidated)
+	{
+		case RS_INVAL_NONE:
+		case RS_INVAL_WAL_REMOVED:
+			break;
+		case RS_INVAL_HORIZON:
+			return "Rows of the catalogs that it needs were removed on the primary server.";
+		case RS_INVAL_WAL_LEVEL:
+			return "The primary server's wal_level was lowered.";
+#if PG_VERSION_NUM >= 180000
+		case RS_INVAL_IDLE_TIMEOUT:
+			return "It was not in use for longer than idle_replication_slot_timeout.";
+#endif
+	}
+#endif
+	return "WAL that it needs was removed: it exceeded max_slot_wal_keep_size.";
+}
+
+/*
+ * From 16 on every flush of WAL, or on a standby every record that is
+ * replayed, wakes those who sleep on WalSndCtl; and a standby can decode.
+ */
 #if PG_VERSION_NUM >= 160000
 #define COMPAT_HAS_WAL_FLUSH_CV	1
+#define COMPAT_DECODES_ON_STANDBY	1
 #define compat_prepare_wal_sleep() \
-	ConditionVariablePrepareToSleep(&WalSndCtl->wal_flush_cv)
+	ConditionVariablePrepareToSleep(&WalSndCtl->wal_replay_cv)
 #define compat_cancel_wal_sleep()	ConditionVariableCancelSleep()
 #else
 #define COMPAT_HAS_WAL_FLUSH_CV	0
+#define COMPAT_DECODES_ON_STANDBY	0
 #define compat_prepare_wal_sleep()	((void) 0)
 #define compat_cancel_wal_sleep()	((void) 0)
+#endif
+
+/*
+ * From 17 on standbys can have copies of a logical slot.  What is decoded of
+ * such a slot must be on the standbys of synchronized_standby_slots before,
+ * and their answers wake those who sleep on another one of WalSndCtl's.
+ */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_HAS_FAILOVER_SLOTS	1
+#define compat_slot_failover(data)	((data)->failover)
+#define compat_slot_set_failover(data, value)	((data)->failover = (value))
+#define compat_slot_synced(data)	((data)->synced)
+#define compat_standbys_have(lsn, elevel) StandbySlotsHaveCaughtup(lsn, elevel)
+#define compat_prepare_standby_sleep() \
+	ConditionVariablePrepareToSleep(&WalSndCtl->wal_confirm_rcv_cv)
+#else
+#define COMPAT_HAS_FAILOVER_SLOTS	0
+#define compat_slot_failover(data)	false
+#define compat_slot_set_failover(data, value)	((void) 0)
+#define compat_slot_synced(data)	false
+#define compat_standbys_have(lsn, elevel)	true
+#define compat_prepare_standby_sleep()	((void) 0)
 #endif
 
 #if PG_VERSION_NUM >= 170000
@@ -171,6 +223,20 @@ typedef RelFileNode CompatRelFile;
 #define compat_filter_expr(expr, relation)	(expr)
 #define compat_attribute_not_null(desc, i) \
 	(TupleDescAttr(desc, i)->attnotnull)
+#endif
+
+/*
+ * Named places at which tests of the server act on a process: from 17 on,
+ * where the server was built with them.
+ */
+#if PG_VERSION_NUM >= 180000
+#include "utils/injection_point.h"
+#define compat_injection_point(name)	INJECTION_POINT(name, NULL)
+#elif PG_VERSION_NUM >= 170000
+#include "utils/injection_point.h"
+#define compat_injection_point(name)	INJECTION_POINT(name)
+#else
+#define compat_injection_point(name)	((void) 0)
 #endif
 
 #endif							/* WAL2KAFKA_COMPAT_H */

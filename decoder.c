@@ -9,6 +9,15 @@
  * of the new one.  Events go to the process's sink or, where there is none,
  * to the output of the decoding context.
  *
+ * Events that cannot be sent.  Where the settings have something to be done
+ * with them, sizes are looked at before an event is handed on; that needs no
+ * error.  An error of an encoder leaves behind what only the end of a
+ * transaction clears away.  So the first one ends the process, as any error,
+ * and leaves a mark in the slot's folder; with that the next process runs
+ * guarded: each change is encoded in a subtransaction of its own, which costs
+ * something, and which is never open while the sink has the word, since what
+ * that raises is not about the event.  Rows of snapshots are always guarded.
+ *
  * Memory.  What lasts is in the context of the decoding context; what an event
  * needs, in a context that is reset when the event has been handed on.  Rows
  * are not copied.
@@ -21,6 +30,7 @@
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "executor/tuptable.h"
+#include "kill_point.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -33,18 +43,22 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "context_headers.h"
+#include "dead_letter.h"
 #include "decoder.h"
 #include "envelope.h"
 #include "event_serialize.h"
 #include "flat.h"
 #include "json_encode.h"
 #include "outbox.h"
+#include "oversize.h"
 #include "partition_routing.h"
 #include "preload/regex_list.h"
+#include "slot_state.h"
 #include "toast_reselect.h"
 #include "topic_name.h"
 #include "transaction_metadata.h"
@@ -69,6 +83,13 @@ static const char *const output_formats[] = {"json", "avro", "connect"};
 #define HEADER_NEW_KEY	"__debezium.newkey"
 #define HEADER_OLD_KEY	"__debezium.oldkey"
 #define HEADER_RESELECTED	"__wal2kafka.toast_reselected"
+#define HEADER_TRUNCATED	"__wal2kafka.truncated"
+
+/* Headers, and what Kafka adds to a record, mostly have no more bytes. */
+#define HEADERS_SIZE	1024
+
+/* So often an event is made smaller before it is given up. */
+#define MAX_REDUCTIONS	40
 
 void		(*decoder_gate) (Oid relid);
 void		(*decoder_watch) (Relation relation, HeapTuple row,
@@ -116,7 +137,25 @@ struct Decoder
 	/* for error messages */
 	const RelationEntry *current;
 	EventKind	current_kind;
+
+	/* events that cannot be sent; see above */
+	bool		handles_failures;
+	bool		guarded;
+	bool		guard_open;		/* now within a subtransaction */
+	ResourceOwner guard_owner;	/* outside of it */
+	bool		no_catch;		/* what is raised now is not about an event */
+	const char *slot_name;		/* NULL: of a snapshot */
+	EventFailure failure;		/* of the event that was not handed on */
+	TupleTableSlot *before;		/* of the change, ... */
+	TupleTableSlot *after;		/* ... once it has passed the filter */
 };
+
+/* What became of an event. */
+typedef enum Outcome
+{
+	OUTCOME_SENT,
+	OUTCOME_NOT_SENT,			/* Decoder.failure says why */
+} Outcome;
 
 static void decoder_startup(LogicalDecodingContext *ctx,
 							OutputPluginOptions *options, bool is_init);
@@ -244,6 +283,11 @@ set_up(Decoder *decoder, MemoryContext cxt, const char *database_name)
 	bool		converted = event_sink != NULL ||
 		decoder->output_format == OUTPUT_CONNECT;
 
+	decoder->handles_failures = event_sink != NULL &&
+		failure_is_handled(decoder->settings);
+	if (decoder->handles_failures)
+		event_sink->reports_size = true;
+
 	topic_name_resolve_modes(decoder->settings, event_sink != NULL);
 	decoder->skipped =
 		settings_skipped_operations(decoder->settings->skipped_operations);
@@ -310,6 +354,14 @@ decoder_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options,
 			transaction_metadata_create(ctx->context, decoder->settings,
 										database_name);
 		set_up(decoder, ctx->context, database_name);
+		if (decoder->handles_failures)
+		{
+			decoder->slot_name = NameStr(ctx->slot->data.name);
+			decoder->guarded =
+				slot_state_expects_bad_events(decoder->slot_name);
+			if (decoder->guarded)
+				slot_state_take_care();
+		}
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -399,29 +451,224 @@ write_event(LogicalDecodingContext *ctx, const Event *event,
 	MemoryContextSwitchTo(old);
 }
 
+/* ---- the guard ---- */
+
+static void
+open_guard(Decoder *decoder)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (likely(!decoder->guarded))
+		return;
+	decoder->guard_owner = CurrentResourceOwner;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(old);
+	decoder->guard_open = true;
+}
+
+static void
+close_guard(Decoder *decoder)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (likely(!decoder->guard_open))
+		return;
+	ReleaseCurrentSubTransaction();
+	decoder->guard_open = false;
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = decoder->guard_owner;
+}
+
+/*
+ * Do the settings have anything to be done with such an event?
+ */
+static bool
+is_handled(const Decoder *decoder, const EventFailure *failure)
+{
+	int			oversized = decoder->settings->oversized_event_handling_mode;
+
+	return failure_handling(decoder->settings, failure->oversized) !=
+		FAILURE_FAIL ||
+		(failure->oversized && (oversized == OVERSIZED_TRUNCATE_VALUE ||
+								oversized == OVERSIZED_KEY_ONLY));
+}
+
+/*
+ * To be called in the handler of an error: is it one of an event, and the
+ * process can go on?  Then everything is as before open_guard(), and failure
+ * is set, with texts in the event's context.  Else raises it once more.
+ */
+static void
+catch_failure(Decoder *decoder)
+{
+	const RelationColumn *column = envelope_column(decoder->envelope);
+	ErrorData  *error;
+
+	if (decoder->no_catch)
+		PG_RE_THROW();
+	MemoryContextSwitchTo(decoder->event_context);
+	error = CopyErrorData();
+	if (!failure_is_of_event(error))
+		PG_RE_THROW();
+	failure_of_error(&decoder->failure, error,
+					 column != NULL ? pstrdup(column->field.name) : NULL);
+	if (!is_handled(decoder, &decoder->failure))
+		PG_RE_THROW();
+	if (decoder->slot_name != NULL)
+	{
+		slot_state_expect_bad_events(decoder->slot_name, !decoder->guarded);
+		slot_state_take_care();
+	}
+	if (!decoder->guard_open)
+		PG_RE_THROW();
+
+	FlushErrorState();
+	RollbackAndReleaseCurrentSubTransaction();
+	decoder->guard_open = false;
+	MemoryContextSwitchTo(decoder->event_context);
+	CurrentResourceOwner = decoder->guard_owner;
+	envelope_forget_column(decoder->envelope);
+}
+
+/*
+ * Around each call of the sink.
+ */
+static inline bool
+enter_sink(Decoder *decoder)
+{
+	bool		guarded = decoder->guard_open;
+
+	if (unlikely(guarded))
+		close_guard(decoder);
+	decoder->no_catch = true;
+	return guarded;
+}
+
+static inline void
+leave_sink(Decoder *decoder, bool guarded)
+{
+	decoder->no_catch = false;
+	if (unlikely(guarded))
+		open_guard(decoder);
+}
+
+/* ---- sizes ---- */
+
+static void
+set_too_large(Decoder *decoder, size_t size, size_t limit)
+{
+	EventFailure *failure = &decoder->failure;
+
+	memset(failure, 0, sizeof(EventFailure));
+	failure->sqlerrcode = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+	failure->oversized = true;
+	failure->message = "it exceeds the message limit of Kafka";
+	failure->detail = psprintf("It has %zu bytes or more, the limit is %zu.",
+							   size, limit);
+	failure->size = size;
+	failure->limit = limit;
+}
+
+static size_t
+framed_size(const EventBytes *bytes, const EventSchema *schema)
+{
+	if (bytes->data == NULL)
+		return 0;
+	return bytes->len + (schema->text != NULL &&
+						 schema->format == EVENT_FORMAT_AVRO ?
+						 event_sink->frame_len : 0);
+}
+
+/*
+ * Is there any use in handing it on?  Sets failure, if not.
+ */
+static bool
+can_be_sent(Decoder *decoder, const Event *event)
+{
+	size_t		limit = event_sink->message_limit;
+	size_t		size;
+	bool		refused;
+	bool		guarded;
+
+	if (event->kind == EVENT_TRANSACTION || event->kind == EVENT_DEAD_LETTER ||
+		event->kind == EVENT_TOMBSTONE)
+		return true;
+	size = framed_size(&event->key, &event->target->key) +
+		framed_size(&event->value, &event->target->value);
+	if (limit > 0 && size > limit)
+	{
+		set_too_large(decoder, size, limit);
+		return false;
+	}
+	if (likely(event_sink->refused == NULL))
+		return true;
+	guarded = enter_sink(decoder);
+	refused = event_sink->refused(event_sink, event, &decoder->failure);
+	leave_sink(decoder, guarded);
+	return !refused;
+}
+
+/*
+ * The sink found it too large after all, by a little.
+ */
+static Outcome
+refuse_late(Decoder *decoder, const Event *event)
+{
+	size_t		limit = event_sink->message_limit;
+
+	event_sink->too_large = false;
+	decoder->index--;
+	set_too_large(decoder, limit + 1, limit - Min(limit / 8, HEADERS_SIZE));
+	if (event->kind == EVENT_TRANSACTION ||
+		event->kind == EVENT_DEAD_LETTER || event->kind == EVENT_TOMBSTONE)
+	{
+		decoder->no_catch = true;
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%s exceeds the message limit of Kafka",
+						event_kinds[event->kind].name),
+				 errhint("Raise message.max.bytes in wal2kafka.kafka_options.")));
+	}
+	return OUTCOME_NOT_SENT;
+}
+
+/* ---- handing on ---- */
+
 /*
  * Hand a record to the sink or the output.
  */
-static void
+static Outcome
 deliver(Decoder *decoder, Event *event)
 {
 	Event		converted;
 
 	event->txn = decoder->transactional ? &decoder->txn : NULL;
-	event->index = decoder->index++;
+	event->index = decoder->index;
 	event->time = decoder->time;
 	decoder->silent_changes = 0;
 
-	if (unlikely(decoder->json != NULL))
+	if (unlikely(decoder->json != NULL) && event->kind != EVENT_DEAD_LETTER)
 	{
 		converted = *event;
 		json_encode_event(decoder->json, &converted);
 		event = &converted;
 	}
+	if (unlikely(decoder->handles_failures) && !can_be_sent(decoder, event))
+		return OUTCOME_NOT_SENT;
+	decoder->index++;
 	if (decoder->output != NULL)
 		write_event(decoder->output, event, decoder->output_format);
 	else
+	{
+		bool		guarded = enter_sink(decoder);
+
+		KILL_POINT("encoded");
 		event_sink->emit(event_sink, event);
+		leave_sink(decoder, guarded);
+		if (unlikely(event_sink->too_large))
+			return refuse_late(decoder, event);
+	}
+	return OUTCOME_SENT;
 }
 
 /*
@@ -435,11 +682,16 @@ begin_transaction(Decoder *decoder, XLogRecPtr lsn)
 	decoder->begun = true;
 	decoder->published = true;
 	if (decoder->output == NULL)
+	{
+		bool		guarded = enter_sink(decoder);
+
 		event_sink->begin(event_sink, &decoder->txn);
+		leave_sink(decoder, guarded);
+	}
 	if (decoder->transactions != NULL)
 	{
 		transaction_metadata_begin(decoder->transactions, lsn, &event);
-		deliver(decoder, &event);
+		(void) deliver(decoder, &event);
 	}
 }
 
@@ -459,12 +711,12 @@ note_published(Decoder *decoder, XLogRecPtr lsn)
 /*
  * Hand on an event.  The caller sets kind, target, lsn, key, value, headers.
  */
-static void
+static Outcome
 emit(Decoder *decoder, Event *event)
 {
 	if (decoder->transactional && !decoder->begun)
 		begin_transaction(decoder, event->lsn);
-	deliver(decoder, event);
+	return deliver(decoder, event);
 }
 
 /*
@@ -511,13 +763,14 @@ emit_tombstone(Decoder *decoder, const Event *deletion)
 	event.kind = EVENT_TOMBSTONE;
 	event.value.data = NULL;
 	event.value.len = 0;
-	emit(decoder, &event);
+	event.reduced = false;
+	(void) emit(decoder, &event);
 }
 
 /*
  * A row without its envelope, as delete_tombstone_handling_mode has it.
  */
-static void
+static Outcome
 emit_flat(Decoder *decoder, RelationEntry *entry, Event *event,
 		  const RowChange *change)
 {
@@ -526,21 +779,20 @@ emit_flat(Decoder *decoder, RelationEntry *entry, Event *event,
 
 	/* a truncate, or a delete of which the WAL says nothing */
 	if (change->before == NULL && change->after == NULL)
-		return;
+		return OUTCOME_SENT;
 	if (event->kind == EVENT_DELETE && mode == DELETE_DROP)
-		return;
-	event->target = flat_target(entry->flat, decoder->envelope, event, entry,
-								change);
+		return OUTCOME_SENT;
+	if (likely(!event->reduced))
+		event->target = flat_target(entry->flat, decoder->envelope, event,
+									entry, change);
 	flat_add_headers(entry->flat, decoder->envelope, event, entry, change);
 	if (event->kind == EVENT_DELETE &&
 		(mode == DELETE_TOMBSTONE || mode == DELETE_TO_TOMBSTONE))
-	{
-		emit(decoder, event);
-		return;
-	}
+		return emit(decoder, event);
 	event->value = flat_value(entry->flat, decoder->envelope, event, entry,
 							  change);
-	emit(decoder, event);
+	if (emit(decoder, event) != OUTCOME_SENT)
+		return OUTCOME_NOT_SENT;
 	if (event->kind == EVENT_DELETE &&
 		mode == DELETE_REWRITE_WITH_TOMBSTONE &&
 		decoder->settings->tombstones_on_delete && event->key.data != NULL)
@@ -548,15 +800,17 @@ emit_flat(Decoder *decoder, RelationEntry *entry, Event *event,
 		event->kind = EVENT_TOMBSTONE;
 		event->value.data = NULL;
 		event->value.len = 0;
+		event->reduced = false;
 		flat_add_headers(entry->flat, decoder->envelope, event, entry, NULL);
-		emit(decoder, event);
+		(void) emit(decoder, event);
 	}
+	return OUTCOME_SENT;
 }
 
 /*
  * Only what is inserted into an outbox table is an event.
  */
-static void
+static Outcome
 emit_outbox(Decoder *decoder, RelationEntry *entry, Event *event,
 			const RowChange *change)
 {
@@ -566,8 +820,7 @@ emit_outbox(Decoder *decoder, RelationEntry *entry, Event *event,
 		case EVENT_READ:
 			outbox_fill_event(entry->outbox, decoder->envelope, event, entry,
 							  change);
-			emit(decoder, event);
-			break;
+			return emit(decoder, event);
 		case EVENT_UPDATE:
 			outbox_refuse_update(entry->outbox, entry);
 			break;
@@ -578,18 +831,22 @@ emit_outbox(Decoder *decoder, RelationEntry *entry, Event *event,
 		case EVENT_TRANSACTION:
 		case EVENT_HEARTBEAT:
 		case EVENT_NOTIFICATION:
+		case EVENT_DEAD_LETTER:
 			break;
 	}
+	return OUTCOME_SENT;
 }
 
 /*
  * The events of one change of a row (or of all rows): which they are is
  * decided here alone.  The caller sets kind, lsn, key, headers.
  */
-static void
-emit_row(Decoder *decoder, RelationEntry *entry, Event *event,
-		 const RowChange *change)
+static Outcome
+encode_row(Decoder *decoder, RelationEntry *entry, Event *event,
+		   const RowChange *change)
 {
+	Outcome		outcome = OUTCOME_SENT;
+
 	note_published(decoder, event->lsn);
 	if (decoder->context_headers != NULL)
 		context_headers_add(decoder->context_headers, event);
@@ -599,7 +856,8 @@ emit_row(Decoder *decoder, RelationEntry *entry, Event *event,
 	if (unlikely(decoder->reselected != NULL) && change->after != NULL)
 		event_add_header(event, HEADER_RESELECTED, decoder->reselected,
 						 strlen(decoder->reselected));
-	if (unlikely(entry->partitions != NULL) && event->kind != EVENT_TRUNCATE)
+	if (unlikely(entry->partitions != NULL) && !event->reduced &&
+		event->kind != EVENT_TRUNCATE)
 	{
 		event->txn = decoder->transactional ? &decoder->txn : NULL;
 		event->partition = partition_plan_choose(entry->partitions, event,
@@ -612,18 +870,198 @@ emit_row(Decoder *decoder, RelationEntry *entry, Event *event,
 										  change->before,
 										  change->before_is_key_only,
 										  change->after, change->snapshot);
-			emit(decoder, event);
-			if (event->kind == EVENT_DELETE)
+			outcome = emit(decoder, event);
+			if (outcome == OUTCOME_SENT && event->kind == EVENT_DELETE)
 				emit_tombstone(decoder, event);
 			break;
 		case SHAPE_FLAT:
-			emit_flat(decoder, entry, event, change);
+			outcome = emit_flat(decoder, entry, event, change);
 			break;
 		case SHAPE_OUTBOX:
-			emit_outbox(decoder, entry, event, change);
+			outcome = emit_outbox(decoder, entry, event, change);
 			break;
 	}
-	count_event(decoder, &entry->target);
+	if (outcome == OUTCOME_SENT)
+		count_event(decoder, &entry->target);
+	return outcome;
+}
+
+/* ---- events that cannot be sent ---- */
+
+/*
+ * Leave an event out, as the settings say: failure has the reason.  The
+ * letter has what is known of it but event, name and limit.
+ */
+static void
+leave_out(Decoder *decoder, const Event *event, DeadLetter *letter)
+{
+	const EventFailure *failure = &decoder->failure;
+	FailureHandling handling = failure_handling(decoder->settings,
+												failure->oversized);
+	const EnvelopeFacts *facts = envelope_facts(decoder->envelope);
+	Event		original = *event;
+	Event		result;
+	bool		guarded = decoder->guard_open;
+
+	original.txn = decoder->transactional ? &decoder->txn : NULL;
+	original.time = decoder->time;
+	if (handling == FAILURE_FAIL)
+	{
+		decoder->no_catch = true;
+		ereport(ERROR,
+				(errcode(failure->sqlerrcode),
+				 letter->prefix != NULL ?
+				 errmsg("a message at LSN %X/%X cannot be sent: %s",
+						LSN_FORMAT_ARGS(event->lsn), failure->message) :
+				 errmsg("%s of table \"%s.%s\" at LSN %X/%X cannot be sent: %s",
+						event_kinds[event->kind].name,
+						event->target->schema_name,
+						event->target->table_name,
+						LSN_FORMAT_ARGS(event->lsn), failure->message),
+				 failure->detail != NULL ? errdetail("%s", failure->detail) : 0));
+	}
+
+	if (guarded)
+		close_guard(decoder);
+	letter->failure = failure;
+	letter->event = &original;
+	letter->name = facts->name;
+	letter->xid = facts->xid;
+	letter->max_bytes = event_sink->message_limit;
+	dead_letter_fill(&result, letter, handling);
+	dead_letter_log(letter, handling);
+	(void) emit(decoder, &result);
+	if (guarded)
+		open_guard(decoder);
+}
+
+static void
+leave_out_row(Decoder *decoder, RelationEntry *entry, const Event *event,
+			  const RowChange *change)
+{
+	DeadLetter	letter = {
+		.entry = entry,
+		.before = change->before,
+		.after = change->after,
+		.before_is_key_only = change->before_is_key_only,
+		.streamed = change->snapshot == NULL,
+	};
+	Event		original = *event;
+
+	original.target = &entry->target;
+	leave_out(decoder, &original, &letter);
+}
+
+/*
+ * Encode and emit; a failure of the encoders is an outcome, if it is caught at
+ * all.  The event is the caller's, to be used again.
+ */
+static Outcome
+try_row(Decoder *decoder, RelationEntry *entry, const Event *event,
+		const RowChange *change)
+{
+	Event		attempt = *event;
+	volatile Outcome outcome = OUTCOME_NOT_SENT;
+
+	if (!decoder->guard_open)
+		return encode_row(decoder, entry, &attempt, change);
+	PG_TRY();
+	{
+		outcome = encode_row(decoder, entry, &attempt, change);
+	}
+	PG_CATCH();
+	{
+		catch_failure(decoder);
+		outcome = OUTCOME_NOT_SENT;
+	}
+	PG_END_TRY();
+	if (!decoder->guard_open)
+		open_guard(decoder);
+	return outcome;
+}
+
+/*
+ * Make a row smaller until it can be sent, if that is what the settings say.
+ */
+static Outcome
+reduce_row(Decoder *decoder, RelationEntry *entry, const Event *event,
+		   const RowChange *change)
+{
+	OversizedHandling handling = decoder->settings->oversized_event_handling_mode;
+	EventFailure first = decoder->failure;
+	Outcome		outcome = OUTCOME_NOT_SENT;
+	Oversize   *oversize;
+	Event		basis = *event;
+
+	if ((handling != OVERSIZED_TRUNCATE_VALUE &&
+		 handling != OVERSIZED_KEY_ONLY) || !first.oversized ||
+		entry->shape == SHAPE_OUTBOX)
+		return OUTCOME_NOT_SENT;
+
+	/* where it goes its true values say */
+	basis.reduced = true;
+	basis.txn = decoder->transactional ? &decoder->txn : NULL;
+	if (entry->partitions != NULL)
+		basis.partition = partition_plan_choose(entry->partitions, &basis,
+												change);
+	if (entry->shape == SHAPE_FLAT)
+		basis.target = flat_target(entry->flat, decoder->envelope, &basis,
+								   entry, change);
+	oversize = oversize_begin(entry, change, handling);
+	for (int i = 0; i < MAX_REDUCTIONS; i++)
+	{
+		const EventFailure *failure = &decoder->failure;
+		Event		attempt = basis;
+		size_t		excess = failure->size > failure->limit ?
+			failure->size - failure->limit : 0;
+		char	   *names;
+
+		if (!failure->oversized || !oversize_reduce(oversize, excess))
+			break;
+		names = oversize_names(oversize);
+		event_add_header(&attempt, HEADER_TRUNCATED, names, strlen(names));
+		envelope_withhold(decoder->envelope, oversize_withheld(oversize));
+		outcome = try_row(decoder, entry, &attempt, change);
+		envelope_withhold(decoder->envelope, NULL);
+		if (outcome == OUTCOME_SENT)
+			break;
+	}
+	oversize_restore(oversize);
+	if (outcome != OUTCOME_SENT)
+		decoder->failure = first;
+	return outcome;
+}
+
+/*
+ * The same as encode_row(), for a row that may be one that cannot be sent.
+ */
+static void
+emit_row_carefully(Decoder *decoder, RelationEntry *entry, Event *event,
+				   const RowChange *change)
+{
+	size_t		limit = event_sink->message_limit;
+	size_t		least = oversize_least_of_change(entry, change);
+	Outcome		outcome = OUTCOME_NOT_SENT;
+
+	/* what is too large for certain need not be made in memory */
+	if (limit > 0 && least > limit)
+		set_too_large(decoder, least, limit);
+	else
+		outcome = try_row(decoder, entry, event, change);
+	if (outcome != OUTCOME_SENT)
+		outcome = reduce_row(decoder, entry, event, change);
+	if (outcome != OUTCOME_SENT)
+		leave_out_row(decoder, entry, event, change);
+}
+
+static void
+emit_row(Decoder *decoder, RelationEntry *entry, Event *event,
+		 const RowChange *change)
+{
+	if (unlikely(decoder->handles_failures))
+		emit_row_carefully(decoder, entry, event, change);
+	else
+		(void) encode_row(decoder, entry, event, change);
 }
 
 /*
@@ -821,7 +1259,7 @@ emit_end(Decoder *decoder)
 	MemoryContext old = MemoryContextSwitchTo(decoder->event_context);
 
 	transaction_metadata_end(decoder->transactions, &event);
-	deliver(decoder, &event);
+	(void) deliver(decoder, &event);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decoder->event_context);
 }
@@ -854,11 +1292,17 @@ decoder_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 static void
 pass_over(Decoder *decoder)
 {
-	if (decoder->output == NULL ||
-		++decoder->silent_changes < PROGRESS_CHANGES)
+	bool		guarded;
+
+	if (++decoder->silent_changes < PROGRESS_CHANGES)
 		return;
-	OutputPluginUpdateProgress(decoder->output, false);
 	decoder->silent_changes = 0;
+	guarded = enter_sink(decoder);
+	if (decoder->output != NULL)
+		OutputPluginUpdateProgress(decoder->output, false);
+	else if (event_sink->pass != NULL)
+		event_sink->pass(event_sink);
+	leave_sink(decoder, guarded);
 }
 
 /*
@@ -885,6 +1329,7 @@ operation_published(const RelationEntry *entry, EventKind kind)
 		case EVENT_TRANSACTION:
 		case EVENT_HEARTBEAT:
 		case EVENT_NOTIFICATION:
+		case EVENT_DEAD_LETTER:
 			break;
 	}
 	return true;
@@ -909,6 +1354,7 @@ kind_skipped(const Decoder *decoder, EventKind kind)
 		case EVENT_TRANSACTION:
 		case EVENT_HEARTBEAT:
 		case EVENT_NOTIFICATION:
+		case EVENT_DEAD_LETTER:
 			break;
 	}
 	return false;
@@ -1012,8 +1458,11 @@ static void
 reselect(Decoder *decoder, const RelationEntry *entry,
 		 TupleTableSlot *new_slot)
 {
+	bool		guarded = enter_sink(decoder);
 	Bitmapset  *attnums = toast_reselect(entry, new_slot);
 	StringInfoData names;
+
+	leave_sink(decoder, guarded);
 
 	if (attnums == NULL)
 		return;
@@ -1072,6 +1521,8 @@ emit_change(Decoder *decoder, RelationEntry *entry, EventKind kind,
 	if (toast_reselect_on && kind != EVENT_DELETE &&
 		HeapTupleHasExternal(new_tuple))
 		reselect(decoder, entry, new_slot);
+	decoder->before = old_slot;
+	decoder->after = new_slot;
 
 	render_transaction(decoder);
 	event.target = &entry->target;
@@ -1084,6 +1535,47 @@ emit_change(Decoder *decoder, RelationEntry *entry, EventKind kind,
 	else
 		emit_delete(decoder, entry, &event, old_slot);
 	decoder->reselected = NULL;
+}
+
+/*
+ * The same, where one may fail.  What fails in the row itself is seen to
+ * there; here is what comes before it: the row filter and the keys.
+ */
+static void
+emit_change_carefully(Decoder *decoder, RelationEntry *entry, EventKind kind,
+					  ReorderBufferChange *change)
+{
+	volatile bool failed = false;
+
+	decoder->before = decoder->after = NULL;
+	PG_TRY();
+	{
+		open_guard(decoder);
+		emit_change(decoder, entry, kind, change);
+		close_guard(decoder);
+	}
+	PG_CATCH();
+	{
+		catch_failure(decoder);
+		failed = true;
+	}
+	PG_END_TRY();
+	if (failed)
+	{
+		Event		event = EVENT_INIT(decoder->current_kind);
+		RowChange	rows = {
+			.before = decoder->current_kind != EVENT_CREATE ?
+			decoder->before : NULL,
+			.after = decoder->current_kind != EVENT_DELETE ?
+			decoder->after : NULL,
+			.before_is_key_only = !entry->identity_is_full,
+		};
+
+		decoder->reselected = NULL;
+		render_transaction(decoder);
+		event.lsn = change->lsn;
+		leave_out_row(decoder, entry, &event, &rows);
+	}
 }
 
 static void
@@ -1107,6 +1599,7 @@ decoder_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		pass_over(decoder);
 		return;
 	}
+	KILL_POINT("decoded");
 
 	decoder->current = entry;
 	decoder->current_kind = kind;
@@ -1116,7 +1609,10 @@ decoder_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	error_context_stack = &callback;
 	old = MemoryContextSwitchTo(decoder->event_context);
 
-	emit_change(decoder, entry, kind, change);
+	if (unlikely(decoder->handles_failures))
+		emit_change_carefully(decoder, entry, kind, change);
+	else
+		emit_change(decoder, entry, kind, change);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decoder->event_context);
@@ -1208,6 +1704,62 @@ message_selected(const Decoder *decoder, const char *prefix)
 							relation_map_utf8(prefix));
 }
 
+static Outcome
+encode_message(Decoder *decoder, Event *event, const char *prefix,
+			   const char *message, Size size)
+{
+	Outcome		outcome;
+
+	envelope_message(decoder->envelope, event, prefix, message, size);
+	outcome = emit(decoder, event);
+	if (outcome == OUTCOME_SENT)
+		count_event(decoder, event->target);
+	return outcome;
+}
+
+/*
+ * A message that is not transactional comes without a transaction, which a
+ * subtransaction needs.
+ */
+static void
+emit_message_carefully(Decoder *decoder, Event *event, const char *prefix,
+					   const char *message, Size size)
+{
+	volatile Outcome outcome = OUTCOME_NOT_SENT;
+	bool		own = decoder->guarded && !IsTransactionState();
+	MemoryContext context = CurrentMemoryContext;
+	DeadLetter	letter = {
+		.prefix = prefix,
+		.content = message,
+		.content_len = size,
+	};
+
+	if (own)
+	{
+		StartTransactionCommand();
+		MemoryContextSwitchTo(context);
+	}
+	PG_TRY();
+	{
+		open_guard(decoder);
+		outcome = encode_message(decoder, event, prefix, message, size);
+		close_guard(decoder);
+	}
+	PG_CATCH();
+	{
+		catch_failure(decoder);
+		outcome = OUTCOME_NOT_SENT;
+	}
+	PG_END_TRY();
+	if (outcome != OUTCOME_SENT)
+		leave_out(decoder, event, &letter);
+	if (own)
+	{
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(context);
+	}
+}
+
 static void
 decoder_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 				XLogRecPtr message_lsn, bool transactional,
@@ -1244,9 +1796,10 @@ decoder_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 
 	event.target = relation_map_message_target(decoder->map);
 	event.lsn = message_lsn;
-	envelope_message(decoder->envelope, &event, prefix, message, size);
-	emit(decoder, &event);
-	count_event(decoder, event.target);
+	if (unlikely(decoder->handles_failures))
+		emit_message_carefully(decoder, &event, prefix, message, size);
+	else
+		(void) encode_message(decoder, &event, prefix, message, size);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decoder->event_context);
@@ -1274,6 +1827,7 @@ decoder_create_for_snapshot(MemoryContext cxt, const Settings *settings,
 	decoder->time = begin_time;
 	decoder->guc_nest_level = decoder_pin_settings();
 	set_up(decoder, cxt, get_database_name(MyDatabaseId));
+	decoder->guarded = decoder->handles_failures;
 	envelope_begin(decoder->envelope, &transaction);
 	MemoryContextSwitchTo(old);
 	return decoder;
@@ -1345,6 +1899,39 @@ decoder_row_passes(Decoder *decoder, Relation relation, TupleTableSlot *slot)
 	return select_row(relation_map_get(decoder->map, relation), slot) != NULL;
 }
 
+static void
+encode_read(Decoder *decoder, RelationEntry *entry, Event *event,
+			const RowChange *change)
+{
+	if (entry->nkeys > 0)
+		(void) envelope_key(decoder->envelope, ENVELOPE_KEY_NEW, entry,
+							change->after, true, &event->key);
+	emit_row(decoder, entry, event, change);
+}
+
+static void
+encode_read_carefully(Decoder *decoder, RelationEntry *entry, Event *event,
+					  const RowChange *change)
+{
+	Event		original = *event;
+	volatile bool failed = false;
+
+	PG_TRY();
+	{
+		open_guard(decoder);
+		encode_read(decoder, entry, event, change);
+		close_guard(decoder);
+	}
+	PG_CATCH();
+	{
+		catch_failure(decoder);
+		failed = true;
+	}
+	PG_END_TRY();
+	if (failed)
+		leave_out_row(decoder, entry, &original, change);
+}
+
 /*
  * Emit a row of the topic's relation.
  */
@@ -1353,7 +1940,7 @@ emit_read(Decoder *decoder, RelationEntry *entry, TupleTableSlot *slot,
 		  const char *marker)
 {
 	Event		event = EVENT_INIT(EVENT_READ);
-	RowChange	change = {0};
+	RowChange	change = {.after = slot,.snapshot = marker};
 	ErrorContextCallback callback;
 	MemoryContext old;
 
@@ -1367,12 +1954,10 @@ emit_read(Decoder *decoder, RelationEntry *entry, TupleTableSlot *slot,
 
 	event.target = &entry->target;
 	event.lsn = decoder->consistent_point;
-	if (entry->nkeys > 0)
-		(void) envelope_key(decoder->envelope, ENVELOPE_KEY_NEW, entry, slot,
-							true, &event.key);
-	change.after = slot;
-	change.snapshot = marker;
-	emit_row(decoder, entry, &event, &change);
+	if (unlikely(decoder->handles_failures))
+		encode_read_carefully(decoder, entry, &event, &change);
+	else
+		encode_read(decoder, entry, &event, &change);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decoder->event_context);

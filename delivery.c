@@ -18,8 +18,9 @@
 
 #include "ack_tracker.h"
 #include "compat.h"
-#include "delivery.h"
+#include "delivery_private.h"
 #include "kafka_sink.h"
+#include "kill_point.h"
 #include "miscadmin.h"
 #include "options.h"
 #include "port/pg_bswap.h"
@@ -36,6 +37,9 @@
 /* Counters go to shared memory at most this often, but before each sleep. */
 #define PUBLISH_INTERVAL_US	50000
 
+/* An outage that turns out to be another one is reported this often. */
+#define BROKER_REPORT_MS	5000
+
 /* Counters are kept for so many tables where there is no guardrail. */
 #define UNLIMITED_TABLES	10000
 
@@ -48,6 +52,9 @@
 
 /* Avro's single-object encoding: marker, then the fingerprint, little-endian */
 #define SINGLE_OBJECT_HEADER_LEN	10
+
+/* So many bytes of a key are shown in an error. */
+#define SHOWN_KEY		32
 
 /* Time of a unit that is no commit, and whose delay says nothing */
 #define NO_COMMIT		INT64CONST(0)
@@ -81,6 +88,8 @@ typedef struct TargetState
 typedef struct KnownTopic
 {
 	char		name[256];		/* hash key; Kafka allows 249 */
+	char		table[2 * NAMEDATALEN];	/* whose events came first; empty: none
+										 * did */
 } KnownTopic;
 
 /* A schema whose text was sent to the schemas topic, by fingerprint. */
@@ -89,68 +98,11 @@ typedef struct PublishedSchema
 	uint64		fingerprint;	/* hash key */
 } PublishedSchema;
 
-struct Delivery
-{
-	EventSink	sink;			/* must be first: callbacks cast back */
-
-	StreamState *stream;
-	const Settings *settings;
-	char	   *schemas_topic;	/* used without a registry */
-	OptionList	topic_config;
-
-	KafkaSink  *kafka;
-	Registry   *registry;		/* NULL: single-object encoding */
-	AckTracker *tracker;
-	WaitEventSet *wait_set;		/* latch, death of postmaster, Kafka */
-	uint32		wait_event;
-	HTAB	   *topics;			/* KnownTopic */
-	int			routed_topics;	/* of these, made by values of rows */
-	HTAB	   *schemas;		/* PublishedSchema; NULL with a registry */
-	TableStatsArray *tables;
-
-	/*
-	 * Counts the registry's returns.  It may come back without the schemas it
-	 * had, so that ids have to be asked for again.
-	 */
-	uint32		generation;
-	uint32		cached_generation;	/* of the registry's cache */
-
-	/* units, for marks */
-	uint64		opened;
-	uint64		popped;			/* acknowledged, with all before them */
-
-	/* the open unit */
-	bool		unit_open;
-	uint64		ticket;
-	XLogRecPtr	position;		/* see delivery_set_position() */
-
-	/* results */
-	XLogRecPtr	acknowledged;
-	XLogRecPtr	sent;
-	TimestampTz acknowledged_at;
-	TimestampTz acknowledged_commit_time;
-
-	/* counted since the last delivery_publish() */
-	uint64		events;
-	uint64		bytes;
-	uint64		transactions;
-	TimestampTz published_at;
-
-	int			until_service;	/* events */
-	bool		sending;		/* within emit(), which is not entered twice */
-	bool		in_service;
-	bool		finished;
-	bool		broker_away;	/* as last reported */
-	bool		registry_away;
-
-	DeliveryServiceFunc service;
-	void	   *service_arg;
-};
-
 static void sink_begin(EventSink *sink, const EventTransaction *txn);
 static void sink_emit(EventSink *sink, const Event *event);
 static void sink_commit(EventSink *sink, const EventTransaction *txn);
 static void sink_announce(EventSink *sink, EventTarget *target);
+static void sink_pass(EventSink *sink);
 static void sink_release(EventSink *sink, EventTarget *target);
 static TargetState *prepare_target(Delivery *delivery, EventTarget *target);
 static void on_ack(void *arg, uint64 ticket);
@@ -180,7 +132,7 @@ connect_registry(Delivery *delivery)
 }
 
 static void
-connect_kafka(Delivery *delivery)
+connect_kafka(Delivery *delivery, const DeliveryConfig *delivery_config)
 {
 	const Settings *settings = delivery->settings;
 	KafkaSinkConfig config = {0};
@@ -193,6 +145,9 @@ connect_kafka(Delivery *delivery)
 								  settings->kafka_options_file,
 								  kafka_sink_check_options);
 	config.max_queue_bytes = (size_t) settings->max_queue_size_in_bytes * 1024;
+	config.transactional_id = delivery_config->transactional_id;
+	config.transaction_timeout_ms = settings->transaction_timeout_ms;
+	config.single_messages = delivery->failures.careful;
 	config.on_ack = on_ack;
 	config.arg = delivery;
 	delivery->kafka = kafka_sink_create(&config);
@@ -200,10 +155,9 @@ connect_kafka(Delivery *delivery)
 }
 
 Delivery *
-delivery_create(StreamState *stream, const Settings *settings,
-				const char *schemas_topic, DeliveryServiceFunc service,
-				void *arg)
+delivery_create(const DeliveryConfig *config)
 {
+	const Settings *settings = config->settings;
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	Delivery   *delivery = palloc0(sizeof(Delivery));
 	HASHCTL		ctl = {
@@ -216,19 +170,20 @@ delivery_create(StreamState *stream, const Settings *settings,
 	delivery->sink.emit = sink_emit;
 	delivery->sink.commit = sink_commit;
 	delivery->sink.announce = sink_announce;
+	delivery->sink.pass = sink_pass;
 	delivery->sink.release = sink_release;
-	delivery->stream = stream;
+	delivery->stream = config->stream;
 	delivery->settings = settings;
-	delivery->schemas_topic = pstrdup(schemas_topic);
-	delivery->service = service;
-	delivery->service_arg = arg;
+	delivery->schemas_topic = pstrdup(config->schemas_topic);
+	delivery->service = config->service;
+	delivery->service_arg = config->arg;
 	delivery->until_service = SERVICE_EVENTS;
 	delivery->topic_config = options_parse("wal2kafka.topic_config",
 										   settings->topic_config);
 	delivery->topics = hash_create("wal2kafka known topics", 256, &ctl,
 								   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	delivery->tables =
-		stream_attach_tables(stream,
+		stream_attach_tables(config->stream,
 							 settings->guardrail_collections_max > 0 ?
 							 settings->guardrail_collections_max :
 							 UNLIMITED_TABLES);
@@ -238,8 +193,14 @@ delivery_create(StreamState *stream, const Settings *settings,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory")));
 
+	if (config->transactional_id != NULL)
+		transaction_prepare(delivery, config);
+	delivery_load_failures(delivery);
 	connect_registry(delivery);
-	connect_kafka(delivery);
+	connect_kafka(delivery, config);
+	delivery->sink.message_limit = kafka_sink_message_limit(delivery->kafka);
+	delivery->sink.frame_len = delivery->registry != NULL ?
+		CONFLUENT_HEADER_LEN : SINGLE_OBJECT_HEADER_LEN;
 
 	delivery->wait_event = compat_wait_event("Wal2kafkaDelivery");
 	delivery->wait_set = compat_create_wait_event_set(3);
@@ -258,6 +219,9 @@ delivery_create(StreamState *stream, const Settings *settings,
 void
 delivery_finish(Delivery *delivery, int timeout_ms)
 {
+	AckTransaction done;
+	bool		committed;
+
 	if (delivery->finished)
 		return;
 	delivery->finished = true;
@@ -266,18 +230,14 @@ delivery_finish(Delivery *delivery, int timeout_ms)
 	if (ack_tracker_pending(delivery->tracker) == 0 ||
 		!kafka_sink_connected(delivery->kafka, NULL))
 		timeout_ms = 0;
+	committed = transaction_settled(delivery);
+	delivery_note_refusal(delivery);
 	kafka_sink_destroy(delivery->kafka, timeout_ms);
 	event_sink = NULL;
-
+	while (committed && ack_tracker_pop(delivery->tracker, &done))
 	{
-		AckTransaction done;
-
-		while (ack_tracker_pop(delivery->tracker, &done))
-		{
-			delivery->popped++;
-			delivery->acknowledged = Max(delivery->acknowledged,
-										 done.end_lsn);
-		}
+		delivery->popped++;
+		delivery->acknowledged = Max(delivery->acknowledged, done.end_lsn);
 	}
 }
 
@@ -288,32 +248,43 @@ on_ack(void *arg, uint64 ticket)
 {
 	Delivery   *delivery = arg;
 
-	ack_tracker_ack(delivery->tracker, ticket);
+	if (likely(ticket != NO_TICKET))
+		ack_tracker_ack(delivery->tracker, ticket);
 }
 
 /*
- * Tell the operator when the broker goes away and when it is back.
+ * Tell the operator when the broker goes away, when that turns out to have
+ * another remedy, and when the broker is back.
  */
 static void
 watch_broker(Delivery *delivery)
 {
 	const char *reason = NULL;
 	bool		away = !kafka_sink_connected(delivery->kafka, &reason);
+	const char *remedy = kafka_sink_remedy(delivery->kafka);
 
-	if (away == delivery->broker_away)
+	if (away == delivery->broker_away &&
+		(!away || remedy == NULL || remedy == delivery->broker_remedy ||
+		 !TimestampDifferenceExceeds(delivery->broker_reported_at,
+									 GetCurrentTimestamp(),
+									 BROKER_REPORT_MS)))
 		return;
 	delivery->broker_away = away;
+	delivery->broker_remedy = remedy;
+	delivery->broker_reported_at = GetCurrentTimestamp();
 	if (away)
 	{
+		if (remedy == NULL)
+			remedy = "Check wal2kafka.bootstrap_servers and the broker.";
 		ereport(LOG,
 				(errhidecontext(true),
 				 errmsg("stream \"%s\" is waiting for a Kafka broker",
 						delivery->stream->name),
 				 reason ? errdetail("%s", reason) : 0,
-				 errhint("Nothing is lost: changes wait in the WAL. Check wal2kafka.bootstrap_servers and the broker.")));
+				 errhint("Nothing is lost: changes wait in the WAL. %s",
+						 remedy)));
 		stream_set_error(delivery->stream, "waiting for a Kafka broker",
-						 reason,
-						 "Check wal2kafka.bootstrap_servers and the broker.");
+						 reason, remedy);
 		stream_set_waiting(delivery->stream, STREAM_WAIT_BROKER);
 		shared_state_wake_launcher();	/* it looks for new settings */
 	}
@@ -327,18 +298,59 @@ watch_broker(Delivery *delivery)
 	}
 }
 
+/*
+ * A message came back undelivered: say what of the database it was.
+ */
+static void
+describe_failure(void *arg)
+{
+	Delivery   *delivery = arg;
+	const char *name = kafka_sink_failed_topic(delivery->kafka);
+	const KnownTopic *topic;
+	uint64		ticket;
+	XLogRecPtr	end_lsn;
+
+	if (name == NULL || !kafka_sink_failed_ticket(delivery->kafka, &ticket))
+		return;
+	topic = hash_search(delivery->topics, name, HASH_FIND, NULL);
+	end_lsn = delivery->unit_open && ticket == delivery->ticket ?
+		delivery->unit_end :
+		ack_tracker_end_lsn(delivery->tracker, ticket);
+	if (topic != NULL && topic->table[0] != '\0')
+		errcontext("message of table \"%s\", transaction that ends at LSN %X/%X",
+				   topic->table, LSN_FORMAT_ARGS(end_lsn));
+}
+
+static void
+poll_kafka(Delivery *delivery)
+{
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = describe_failure,
+		.arg = delivery,
+	};
+
+	error_context_stack = &callback;
+	kafka_sink_poll(delivery->kafka);
+	error_context_stack = callback.previous;
+}
+
 void
 delivery_service(Delivery *delivery)
 {
 	AckTransaction done;
 	TimestampTz now = 0;
 
-	kafka_sink_poll(delivery->kafka);
-	while (ack_tracker_pop(delivery->tracker, &done))
+	poll_kafka(delivery);
+	if (delivery->exactly_once)
+		(void) transaction_consider_commit(delivery, false);
+	while (transaction_settled(delivery) &&
+		   ack_tracker_pop(delivery->tracker, &done))
 	{
 		/* one reading of the clock for all that arrived together */
 		if (now == 0)
 			now = GetCurrentTimestamp();
+		KILL_POINT("acknowledged");
 		delivery->popped++;
 		/* a range of a snapshot may be sent long after its place */
 		delivery->acknowledged = Max(delivery->acknowledged, done.end_lsn);
@@ -378,7 +390,8 @@ delivery_can_emit(const Delivery *delivery)
 bool
 delivery_idle(const Delivery *delivery)
 {
-	return ack_tracker_pending(delivery->tracker) == 0;
+	return ack_tracker_pending(delivery->tracker) == 0 &&
+		transaction_settled(delivery);
 }
 
 bool
@@ -411,8 +424,8 @@ delivery_sent(const Delivery *delivery)
 	return delivery->sent;
 }
 
-static void
-wait_for_event(Delivery *delivery, long timeout_ms)
+void
+delivery_wait_for_event(Delivery *delivery, long timeout_ms)
 {
 	WaitEvent	event;
 
@@ -426,8 +439,16 @@ wait_for_event(Delivery *delivery, long timeout_ms)
 void
 delivery_wait(Delivery *delivery, long timeout_ms)
 {
+	if (delivery->exactly_once)
+	{
+		long		left = transaction_consider_commit(delivery,
+													   !delivery->sending);
+
+		if (left >= 0 && (timeout_ms < 0 || left < timeout_ms))
+			timeout_ms = left;
+	}
 	kafka_sink_push(delivery->kafka);
-	wait_for_event(delivery, timeout_ms);
+	delivery_wait_for_event(delivery, timeout_ms);
 }
 
 /*
@@ -445,8 +466,8 @@ topic_partitions(const Settings *settings)
  * Wait inside emit().  The latch may have been set for the main loop, which
  * looks at everything again before it sleeps, so it need not be set again.
  */
-static void
-wait_in_emit(Delivery *delivery)
+void
+delivery_wait_in_emit(Delivery *delivery)
 {
 	delivery_publish(delivery);
 	delivery_wait(delivery, 1000);
@@ -461,6 +482,9 @@ delivery_publish(Delivery *delivery)
 	stream->events += delivery->events;
 	stream->bytes += delivery->bytes;
 	stream->transactions += delivery->transactions;
+	stream->skipped_events += delivery->failures.skipped;
+	stream->dead_letters += delivery->failures.dead_letters;
+	stream->truncated_events += delivery->failures.truncated;
 	if (!XLogRecPtrIsInvalid(delivery->sent))
 		stream->sent_lsn = delivery->sent;
 	if (delivery->acknowledged_at != 0)
@@ -482,6 +506,9 @@ delivery_publish(Delivery *delivery)
 	delivery->events = 0;
 	delivery->bytes = 0;
 	delivery->transactions = 0;
+	delivery->failures.skipped = 0;
+	delivery->failures.dead_letters = 0;
+	delivery->failures.truncated = 0;
 }
 
 /* ---- topics ---- */
@@ -490,7 +517,18 @@ static void
 wait_for_topics(Delivery *delivery)
 {
 	while (!kafka_sink_request_done(delivery->kafka))
-		wait_in_emit(delivery);
+		delivery_wait_in_emit(delivery);
+}
+
+static void
+know_topic(Delivery *delivery, const char *name)
+{
+	bool		found;
+	KnownTopic *topic = hash_search(delivery->topics, name, HASH_ENTER,
+									&found);
+
+	if (!found)
+		topic->table[0] = '\0';
 }
 
 void
@@ -516,12 +554,32 @@ delivery_make_topics(Delivery *delivery, List *names)
 	}
 	if (nspecs > 0)
 	{
+		KILL_POINT("before_topic");
 		kafka_sink_create_topics(delivery->kafka, specs, nspecs);
 		wait_for_topics(delivery);
+		KILL_POINT("topic_made");
 		for (int i = 0; i < nspecs; i++)
-			hash_search(delivery->topics, specs[i].name, HASH_ENTER, NULL);
+			know_topic(delivery, specs[i].name);
 	}
 	pfree(specs);
+}
+
+void
+delivery_make_compacted(Delivery *delivery, const char *name,
+						const OptionList *config)
+{
+	KafkaTopicSpec spec = {
+		.name = name,
+		.partitions = 1,
+		.replication_factor = delivery->settings->topic_replication_factor,
+		.config = config,
+	};
+
+	if (hash_search(delivery->topics, name, HASH_FIND, NULL) != NULL)
+		return;
+	kafka_sink_create_topics(delivery->kafka, &spec, 1);
+	wait_for_topics(delivery);
+	know_topic(delivery, name);
 }
 
 static void
@@ -583,8 +641,11 @@ delivery_offsets(Delivery *delivery, StringInfo buf)
 	 * What counts is what the producer holds: a unit may be open all the
 	 * while.
 	 */
-	while (kafka_sink_queued_messages(delivery->kafka) > 0)
+	while (kafka_sink_queued_messages(delivery->kafka) > 0 ||
+		   !transaction_settled(delivery))
 	{
+		if (delivery->exactly_once)
+			transaction_commit_now(delivery);
 		delivery_publish(delivery);
 		delivery_wait(delivery, 1000);
 	}
@@ -651,25 +712,26 @@ single_object_frame(Frame *frame, uint64 fingerprint)
 		frame->bytes[2 + i] = (uint8) (fingerprint >> (8 * i));
 }
 
-/*
- * Hand one message over, waiting for room as long as it takes.
- */
-static KafkaSendResult
-send_message(Delivery *delivery, KafkaTopic *topic,
-			 const void *key, size_t key_len,
-			 const void *value, size_t value_len,
-			 const EventHeader *headers, int nheaders, int32 partition,
-			 int64 timestamp_ms, uint64 ticket)
+KafkaSendResult
+delivery_send(Delivery *delivery, KafkaTopic *topic,
+			  const void *key, size_t key_len,
+			  const void *value, size_t value_len,
+			  const EventHeader *headers, int nheaders, int32 partition,
+			  int64 timestamp_ms, uint64 ticket)
 {
 	KafkaSendResult result;
 
+	if (delivery->exactly_once && !delivery->batch.writing)
+		transaction_enter(delivery);
 	while ((result = kafka_sink_send(delivery->kafka, topic, key, key_len,
 									 value, value_len, headers, nheaders,
 									 partition, timestamp_ms, ticket)) == KAFKA_QUEUE_FULL)
 	{
 		/* no push: there is more than requests hold */
 		delivery_publish(delivery);
-		wait_for_event(delivery, 1000);
+		delivery_wait_for_event(delivery, 1000);
+		if (delivery->exactly_once && !delivery->batch.writing)
+			transaction_enter(delivery);
 	}
 	return result;
 }
@@ -687,22 +749,11 @@ publish_schema(Delivery *delivery, const EventSchema *schema)
 	bool		found;
 	Option		compact = {"cleanup.policy", "compact"};
 	OptionList	config = {1, &compact};
-	KafkaTopicSpec spec = {
-		.name = name,
-		.partitions = 1,
-		.replication_factor = delivery->settings->topic_replication_factor,
-		.config = &config,
-	};
 
 	if (hash_search(delivery->schemas, &schema->fingerprint, HASH_FIND,
 					NULL) != NULL)
 		return;
-	if (hash_search(delivery->topics, name, HASH_FIND, NULL) == NULL)
-	{
-		kafka_sink_create_topics(delivery->kafka, &spec, 1);
-		wait_for_topics(delivery);
-		hash_search(delivery->topics, name, HASH_ENTER, NULL);
-	}
+	delivery_make_compacted(delivery, name, &config);
 
 	/*
 	 * The record belongs to the open unit; it is acknowledged before any
@@ -711,7 +762,7 @@ publish_schema(Delivery *delivery, const EventSchema *schema)
 	snprintf(key, sizeof(key), "%016llx",
 			 (unsigned long long) schema->fingerprint);
 	ack_tracker_add(delivery->tracker, delivery->ticket);
-	if (send_message(delivery, kafka_sink_topic(delivery->kafka, name),
+	if (delivery_send(delivery, kafka_sink_topic(delivery->kafka, name),
 					 key, 16, schema->text, schema->text_len, NULL, 0,
 					 EVENT_PARTITION_BY_KEY, 0, delivery->ticket) == KAFKA_TOO_LARGE)
 		ereport(ERROR,
@@ -719,7 +770,7 @@ publish_schema(Delivery *delivery, const EventSchema *schema)
 				 errmsg("schema of \"%s\" exceeds the message limit of Kafka",
 						schema->full_name)));
 	while (kafka_sink_queued_messages(delivery->kafka) > 0)
-		wait_in_emit(delivery);
+		delivery_wait_in_emit(delivery);
 	hash_search(delivery->schemas, &schema->fingerprint, HASH_ENTER, &found);
 }
 
@@ -749,7 +800,9 @@ resolve_schema(Delivery *delivery, const EventTarget *target,
 							   target->topic, schema->full_name, is_key);
 	PG_TRY();
 	{
+		KILL_POINT("before_schema");
 		id = registry_schema_id(delivery->registry, subject, schema->text);
+		KILL_POINT("schema_registered");
 	}
 	PG_CATCH();
 	{
@@ -784,6 +837,17 @@ count_routed_topic(Delivery *delivery, const char *topic)
 	delivery->routed_topics++;
 }
 
+static void
+note_table(Delivery *delivery, const EventTarget *target)
+{
+	KnownTopic *topic = hash_search(delivery->topics, target->topic,
+									HASH_FIND, NULL);
+
+	if (topic != NULL && topic->table[0] == '\0' && target->relid != 0)
+		snprintf(topic->table, sizeof(topic->table), "%s.%s",
+				 target->schema_name, target->table_name);
+}
+
 static TargetState *
 prepare_target(Delivery *delivery, EventTarget *target)
 {
@@ -801,6 +865,7 @@ prepare_target(Delivery *delivery, EventTarget *target)
 	if (target->routed)
 		count_routed_topic(delivery, target->topic);
 	delivery_make_topics(delivery, list_make1(target->topic));
+	note_table(delivery, target);
 	state->topic = kafka_sink_topic(delivery->kafka, target->topic);
 
 	/* the registry may go and come back between the two */
@@ -834,7 +899,7 @@ prepare_target(Delivery *delivery, EventTarget *target)
 /* ---- the sink ---- */
 
 static void
-open_unit(Delivery *delivery, TimestampTz time)
+open_unit(Delivery *delivery, const EventTransaction *txn, TimestampTz time)
 {
 	Assert(!delivery->unit_open);
 	if (!ack_tracker_open(delivery->tracker, time, &delivery->ticket))
@@ -842,7 +907,10 @@ open_unit(Delivery *delivery, TimestampTz time)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory")));
 	delivery->unit_open = true;
+	delivery->unit_end = txn != NULL ? txn->end_lsn : InvalidXLogRecPtr;
 	delivery->opened++;
+	if (delivery->exactly_once)
+		transaction_unit_begins(delivery, txn);
 }
 
 static void
@@ -852,12 +920,14 @@ close_unit(Delivery *delivery, XLogRecPtr end_lsn)
 	ack_tracker_close(delivery->tracker, delivery->ticket, end_lsn);
 	delivery->unit_open = false;
 	delivery->sent = Max(delivery->sent, end_lsn);
+	if (delivery->exactly_once)
+		transaction_unit_ended(delivery);
 }
 
 void
 delivery_begin_unit(Delivery *delivery, TimestampTz time)
 {
-	open_unit(delivery, time);
+	open_unit(delivery, NULL, time);
 }
 
 void
@@ -876,7 +946,7 @@ delivery_set_position(Delivery *delivery, XLogRecPtr end_lsn)
 static void
 sink_begin(EventSink *sink, const EventTransaction *txn)
 {
-	open_unit((Delivery *) sink, txn->commit_time);
+	open_unit((Delivery *) sink, txn, txn->commit_time);
 }
 
 static void
@@ -885,6 +955,7 @@ sink_commit(EventSink *sink, const EventTransaction *txn)
 	Delivery   *delivery = (Delivery *) sink;
 
 	close_unit(delivery, txn->end_lsn);
+	KILL_POINT("unit_closed");
 	delivery->transactions++;
 }
 
@@ -898,10 +969,29 @@ sink_announce(EventSink *sink, EventTarget *target)
 		return;
 	/* without a registry, schemas are records */
 	if (own_unit)
-		open_unit(delivery, NO_COMMIT);
+		open_unit(delivery, NULL, NO_COMMIT);
 	(void) prepare_target(delivery, target);
 	if (own_unit)
 		close_unit(delivery, delivery->position);
+}
+
+/*
+ * The service function may take what was decoded for sent where no unit is
+ * open, and a transaction without an event so far has none.
+ */
+static void
+sink_pass(EventSink *sink)
+{
+	Delivery   *delivery = (Delivery *) sink;
+
+	CHECK_FOR_INTERRUPTS();
+	if (delivery->unit_open)
+		delivery_service(delivery);
+	else if (delivery->exactly_once)
+	{
+		kafka_sink_poll(delivery->kafka);
+		(void) transaction_consider_commit(delivery, false);
+	}
 }
 
 static void
@@ -917,14 +1007,20 @@ sink_release(EventSink *sink, EventTarget *target)
 static void
 raise_too_large(const Event *event)
 {
+	char		key[2 * SHOWN_KEY + 1];
+	size_t		shown = Min(event->key.len, SHOWN_KEY);
+
+	key[hex_encode((const char *) event->key.data, shown, key)] = '\0';
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 			 errmsg("event of table \"%s.%s\" exceeds the message limit of Kafka",
 					event->target->schema_name, event->target->table_name),
-			 errdetail("The %s at LSN %X/%X has a key of %zu bytes and a value of %zu bytes.",
+			 errdetail("The %s at LSN %X/%X has a key of %zu bytes \\x%s%s and a value of %zu bytes.",
 					   event_kinds[event->kind].name,
 					   LSN_FORMAT_ARGS(event->lsn),
-					   event->key.len, event->value.len),
+					   event->key.len, key,
+					   event->key.len > shown ? "..." : "",
+					   event->value.len),
 			 errhint("Raise message.max.bytes in wal2kafka.kafka_options, and max.message.bytes of topic \"%s\".",
 					 event->target->topic)));
 }
@@ -964,6 +1060,56 @@ framed(const EventBytes *bytes, const Frame *frame)
 	return result;
 }
 
+void
+delivery_frame(Delivery *delivery, const Event *event, EventBytes *key,
+			   EventBytes *value)
+{
+	TargetState *state = event->target->sink_data;
+
+	if (unlikely(state == NULL || state->generation != delivery->generation))
+		state = prepare_target(delivery, event->target);
+	*key = framed(&event->key, &state->key_frame);
+	*value = framed(&event->value, &state->value_frame);
+}
+
+int64
+delivery_timestamp(const Delivery *delivery, const Event *event)
+{
+	if (event->has_timestamp)
+		return event->timestamp_ms;
+	if (delivery->settings->record_timestamp == RECORD_TIMESTAMP_COMMIT)
+		return (event->time + UNIX_EPOCH_US) / 1000;
+	return 0;
+}
+
+/*
+ * Give time to what has to be done besides, now and then.
+ */
+static inline void
+serve_after_event(Delivery *delivery)
+{
+	if (unlikely(--delivery->until_service <= 0))
+	{
+		CHECK_FOR_INTERRUPTS();
+		delivery_service(delivery);
+	}
+}
+
+static void
+emit_dead_letter(Delivery *delivery, const Event *event)
+{
+	bool		own_unit = !delivery->unit_open;
+
+	delivery->sending = true;
+	if (own_unit)
+		open_unit(delivery, NULL, event->time);
+	delivery_emit_dead_letter(delivery, event);
+	if (own_unit)
+		close_unit(delivery, delivery->position);
+	delivery->sending = false;
+	serve_after_event(delivery);
+}
+
 static void
 sink_emit(EventSink *sink, const Event *event)
 {
@@ -971,37 +1117,61 @@ sink_emit(EventSink *sink, const Event *event)
 	TargetState *state;
 	EventBytes	key;
 	EventBytes	value;
-	int64		timestamp_ms = 0;
 	bool		own_unit = !delivery->unit_open;
 	bool		is_change = event->kind != EVENT_HEARTBEAT &&
 		event->kind != EVENT_NOTIFICATION;
 
+	if (unlikely(delivery->batch.skipping) &&
+		transaction_skips(delivery, event))
+		return;
 	Assert(!delivery->sending);
+	if (unlikely(event->kind == EVENT_DEAD_LETTER))
+	{
+		emit_dead_letter(delivery, event);
+		return;
+	}
 	delivery->sending = true;
 	crash_on_marked_row(event);
 	if (own_unit)
-		open_unit(delivery, is_change ? event->time : NO_COMMIT);
+		open_unit(delivery, NULL, is_change ? event->time : NO_COMMIT);
+	delivery_frame(delivery, event, &key, &value);
 	state = event->target->sink_data;
-	if (unlikely(state == NULL || state->generation != delivery->generation))
-		state = prepare_target(delivery, event->target);
-
-	key = framed(&event->key, &state->key_frame);
-	value = framed(&event->value, &state->value_frame);
-	if (event->has_timestamp)
-		timestamp_ms = event->timestamp_ms;
-	else if (delivery->settings->record_timestamp == RECORD_TIMESTAMP_COMMIT)
-		timestamp_ms = (event->time + UNIX_EPOCH_US) / 1000;
+	if (unlikely(delivery->failures.careful) &&
+		!delivery_before_send(delivery, event, &key, &value))
+	{
+		if (own_unit)
+			close_unit(delivery, delivery->position);
+		delivery->sending = false;
+		return;
+	}
 
 	ack_tracker_add(delivery->tracker, delivery->ticket);
-	if (unlikely(send_message(delivery, state->topic, key.data, key.len,
+	if (unlikely(delivery_send(delivery, state->topic, key.data, key.len,
 							  value.data, value.len, event->headers,
-							  event->nheaders, event->partition, timestamp_ms,
+							  event->nheaders, event->partition,
+							  delivery_timestamp(delivery, event),
 							  delivery->ticket) == KAFKA_TOO_LARGE))
-		raise_too_large(event);
+	{
+		if (!sink->reports_size)
+			raise_too_large(event);
+		sink->too_large = true;
+		ack_tracker_ack(delivery->tracker, delivery->ticket);
+		if (own_unit)
+			close_unit(delivery, delivery->position);
+		delivery->sending = false;
+		return;
+	}
+	KILL_POINT("produced");
+	if (delivery->exactly_once)
+		transaction_count(delivery, event, key.len + value.len);
+	if (unlikely(delivery->failures.careful))
+		delivery_after_send(delivery);
 	if (own_unit)
 		close_unit(delivery, delivery->position);
 	delivery->sending = false;
 
+	if (unlikely(event->reduced))
+		delivery_count_reduced(delivery, event);
 	delivery->events += is_change;
 	delivery->bytes += key.len + value.len;
 	delivery->transactions += own_unit && is_change;
@@ -1012,9 +1182,5 @@ sink_emit(EventSink *sink, const Event *event)
 		state->stats->last_change = event->time;
 		state->stats->no_identity += event->no_identity;
 	}
-	if (unlikely(--delivery->until_service <= 0))
-	{
-		CHECK_FOR_INTERRUPTS();
-		delivery_service(delivery);
-	}
+	serve_after_event(delivery);
 }

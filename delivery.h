@@ -149,6 +149,7 @@ extern void delivery_wait(Delivery *delivery, long timeout_ms);
  * wal2kafka.transaction_split_... is spread over several.
  */
 extern bool delivery_exactly_once(const Delivery *delivery);
+extern const char *delivery_progress_topic(const Delivery *delivery);
 
 /*
  * Fence other producers and wait until that is done.  Before anything is
@@ -160,7 +161,8 @@ extern void delivery_fence(Delivery *delivery);
  * The position record that the stream goes on from: written anew, with lsn
  * moved, at the end of each Kafka transaction, and at once as a transaction
  * of its own, which is waited for.  Copied.  Without it (processes beside the
- * worker) only notes are written.
+ * worker) only notes are written.  Of a transaction that it says was split,
+ * the events that are in Kafka are dropped when they come again.
  */
 extern void delivery_set_progress(Delivery *delivery,
 								  const ProgressRecord *record);
@@ -169,8 +171,9 @@ extern void delivery_set_progress(Delivery *delivery,
  * Notes: records beside the position, which are in the same Kafka transaction
  * as what was emitted before.  The function is called when a transaction is
  * about to be committed, and calls delivery_note() for what there is to be
- * noted; in_unit: the transaction ends in the middle of a unit.  It must not
- * raise, emit or wait.
+ * noted; in_unit: the transaction ends in the middle of a unit.  What must be
+ * durable before the stream can go on behind this point (what signals asked
+ * for) it makes durable.  It must not emit or wait; it may raise file errors.
  */
 typedef void (*DeliveryNotesFunc) (Delivery *delivery, bool in_unit, void *arg);
 extern void delivery_set_notes(Delivery *delivery, DeliveryNotesFunc notes,
@@ -184,7 +187,8 @@ extern void delivery_note(Delivery *delivery, const char *key,
  * Read the notes (and the position) of the progress topic, as committed: call
  * visit for each record, in order; later ones of a key replace earlier ones.
  * committed_only off: also what a transaction that may still be open wrote.
- * Waits as long as the broker is away; a topic that does not exist is empty.
+ * Makes the topic if there is none, and waits for that as long as the broker
+ * is away; raises ERRCODE_CONNECTION_FAILURE when it goes away after that.
  */
 extern void delivery_read_progress(Delivery *delivery, bool committed_only,
 								   void (*visit) (void *arg, const char *key,
@@ -192,6 +196,24 @@ extern void delivery_read_progress(Delivery *delivery, bool committed_only,
 												  const char *value,
 												  size_t value_len),
 								   void *arg);
+
+/*
+ * From now on, units are not spread over several Kafka transactions, however
+ * large they are: whoever calls this keeps them small.
+ */
+extern void delivery_keep_units_whole(Delivery *delivery);
+
+/*
+ * While commits are held none is begun: what was emitted is a piece of
+ * something whose end is at hand.
+ */
+extern void delivery_hold_commits(Delivery *delivery, bool hold);
+
+/*
+ * Fence the producers with these transactional ids (n char *), and abort what
+ * they left open.  Waits as long as the broker is away.
+ */
+extern void delivery_fence_others(Delivery *delivery, char *const *ids, int n);
 
 /* Commit as soon as the open unit ends, whatever the settings say. */
 extern void delivery_hurry(Delivery *delivery);

@@ -31,9 +31,11 @@
 #include "utils/timestamp.h"
 
 #include "avro_encode.h"
+#include "dead_letter.h"
 #include "envelope.h"
 #include "java_text.h"
 #include "json_encode.h"
+#include "oversize.h"
 #include "preload/shared_state.h"
 #include "transaction_metadata.h"
 #include "type_map.h"
@@ -83,6 +85,7 @@ struct Envelope
 	MemoryContext facts_context;
 
 	const RelationColumn *column;	/* being encoded */
+	const Bitmapset *withheld;	/* columns that are not known; NULL: none */
 };
 
 Envelope *
@@ -262,7 +265,7 @@ start_buffer(Envelope *envelope, AvroBuffer *buf)
  */
 static void
 raise_too_large(const Envelope *envelope, const Event *event,
-				const RelationEntry *entry, size_t size)
+				const RelationEntry *entry, size_t size, size_t limit)
 {
 	char	   *key = "not known";
 	size_t		key_len = strlen(key);
@@ -279,7 +282,25 @@ raise_too_large(const Envelope *envelope, const Event *event,
 									PG_UTF8),
 					   LSN_FORMAT_ARGS(event ? event->lsn :
 									   InvalidXLogRecPtr),
-					   size, (size_t) MAX_EVENT_SIZE)));
+					   size, limit),
+			 limit < MAX_EVENT_SIZE ?
+			 errhint("Raise message.max.bytes in wal2kafka.kafka_options, and max.message.bytes of topic \"%s\". See also wal2kafka.oversized_event_handling_mode.",
+					 entry->target.topic) : 0));
+}
+
+/*
+ * Does a value that detoasting would blow up make the event larger than the
+ * sink takes?  Not asked where the decoder has asked before.
+ */
+static bool
+exceeds_sink(const Envelope *envelope, const RelationEntry *entry,
+			 const TypeEncoder *encoder, size_t so_far, size_t raw_size)
+{
+	return event_sink != NULL && event_sink->message_limit > 0 &&
+		entry->shape != SHAPE_OUTBOX &&
+		!failure_is_handled(envelope->settings) &&
+		so_far + oversize_least(encoder, raw_size) >
+		event_sink->message_limit;
 }
 
 /* A union's branch: one byte, or none where the column is no union. */
@@ -316,11 +337,14 @@ put_variable_length(const Envelope *envelope, AvroBuffer *buf,
 		}
 		size = buf->len + toast_raw_datum_size(value);
 		if (size > MAX_EVENT_SIZE)
-			raise_too_large(envelope, event, entry, size);
+			raise_too_large(envelope, event, entry, size, MAX_EVENT_SIZE);
+		if (exceeds_sink(envelope, entry, encoder, buf->len, size - buf->len))
+			raise_too_large(envelope, event, entry, size,
+							event_sink->message_limit);
 	}
 	encoder->encode(encoder, value, buf);
 	if (unlikely(buf->len > MAX_EVENT_SIZE))
-		raise_too_large(envelope, event, entry, buf->len);
+		raise_too_large(envelope, event, entry, buf->len, MAX_EVENT_SIZE);
 }
 
 /*
@@ -374,7 +398,7 @@ put_null(const Envelope *envelope, AvroBuffer *buf,
 }
 
 /*
- * What stands for a column that is not in the old row's key.
+ * What stands for a column that is not in the old row's key, or is withheld.
  */
 static void
 put_unknown(const Envelope *envelope, AvroBuffer *buf,
@@ -404,7 +428,8 @@ put_row(Envelope *envelope, const Event *event, const RelationEntry *entry,
 		int			index = column->attnum - 1;
 
 		envelope->column = column;
-		if (key_only && !column->in_identity)
+		if ((key_only && !column->in_identity) ||
+			unlikely(bms_is_member(column->attnum, envelope->withheld)))
 			put_unknown(envelope, buf, column);
 		else if (nulls[index])
 			put_null(envelope, buf, column, column->encoder);
@@ -451,12 +476,20 @@ envelope_put_column(Envelope *envelope, const Event *event,
 	int			index = column->attnum - 1;
 
 	envelope->column = column;
-	if (slot->tts_isnull[index])
+	if (unlikely(bms_is_member(column->attnum, envelope->withheld)))
+		put_unknown(envelope, buf, column);
+	else if (slot->tts_isnull[index])
 		put_null(envelope, buf, column, column->encoder);
 	else
 		put_value(envelope, buf, event, entry, column, column->encoder,
 				  slot->tts_values[index], streamed);
 	envelope->column = NULL;
+}
+
+void
+envelope_withhold(Envelope *envelope, const Bitmapset *attnums)
+{
+	envelope->withheld = attnums;
 }
 
 void
@@ -705,4 +738,10 @@ const RelationColumn *
 envelope_column(const Envelope *envelope)
 {
 	return envelope->column;
+}
+
+void
+envelope_forget_column(Envelope *envelope)
+{
+	envelope->column = NULL;
 }

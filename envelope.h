@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "event.h"
+#include "nodes/bitmapset.h"
 #include "preload/settings.h"
 #include "relation_map.h"
 
@@ -147,7 +148,17 @@ extern void envelope_message(Envelope *envelope, Event *event,
 							 const char *prefix, const char *content,
 							 size_t len);
 
-/* The column that is being encoded, for error messages; NULL: none. */
+/*
+ * Until the next call (NULL: none), columns of values that are sent as if they
+ * were not known: null, or the default or zero of their type.  Must stay valid.
+ */
+extern void envelope_withhold(Envelope *envelope, const Bitmapset *attnums);
+
+/*
+ * The column that is being encoded, for error messages; NULL: none.  After an
+ * error that was caught it has to be forgotten.
+ */
 extern const RelationColumn *envelope_column(const Envelope *envelope);
+extern void envelope_forget_column(Envelope *envelope);
 
 #endif							/* WAL2KAFKA_ENVELOPE_H */

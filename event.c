@@ -19,6 +19,7 @@ const EventKindInfo event_kinds[EVENT_KIND_COUNT] = {
 	{EVENT_TRANSACTION, "transaction", NULL},
 	{EVENT_HEARTBEAT, "heartbeat", NULL},
 	{EVENT_NOTIFICATION, "notification", NULL},
+	{EVENT_DEAD_LETTER, "dead letter", NULL},
 };
 
 void

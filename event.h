@@ -41,9 +41,11 @@ typedef enum EventKind
 	EVENT_TRANSACTION,			/* begin or end of one */
 	EVENT_HEARTBEAT,
 	EVENT_NOTIFICATION,			/* of a snapshot */
+	EVENT_DEAD_LETTER,			/* of an event that cannot be sent
+								 * (dead_letter.h) */
 } EventKind;
 
-#define EVENT_KIND_COUNT	(EVENT_NOTIFICATION + 1)
+#define EVENT_KIND_COUNT	(EVENT_DEAD_LETTER + 1)
 
 typedef struct EventKindInfo
 {
@@ -168,6 +170,8 @@ typedef struct Event
 	int64		timestamp_ms;	/* since 1970 */
 	bool		no_identity;	/* UPDATE or DELETE whose replica identity
 								 * gave no key */
+	bool		reduced;		/* columns were cut, since the row is too
+								 * large */
 } Event;
 
 /*
@@ -176,6 +180,7 @@ typedef struct Event
  * stream then stops and starts again from the slot.
  */
 typedef struct EventSink EventSink;
+struct EventFailure;
 struct EventSink
 {
 	/* A transaction's first event follows.  Not called for empty ones. */
@@ -196,8 +201,34 @@ struct EventSink
 	 */
 	void		(*announce) (EventSink *sink, EventTarget *target);
 
+	/*
+	 * Many changes went by that are not sent: a chance to see to what has to
+	 * be done in time.  NULL: there is nothing.
+	 */
+	void		(*pass) (EventSink *sink);
+
 	/* The target is freed after this call. */
 	void		(*release) (EventSink *sink, EventTarget *target);
+
+	/*
+	 * Has the receiver refused this event for good, so that to send it again
+	 * would be of no use?  Says why.  To be asked before emit() where somebody
+	 * else than the sink knows what to do then; NULL: nothing was refused.
+	 */
+	bool		(*refused) (EventSink *sink, const Event *event,
+							struct EventFailure *failure);
+
+	/*
+	 * No event is taken whose key and value have more bytes together, with
+	 * frame_len bytes in front of each that has Avro's format.  0: no limit.
+	 * What headers and the like come to only the sink knows: where the caller
+	 * sets reports_size, emit() raises no error for an event that is too large
+	 * after all, but does nothing and sets too_large.
+	 */
+	size_t		message_limit;
+	size_t		frame_len;
+	bool		reports_size;
+	bool		too_large;
 };
 
 /*

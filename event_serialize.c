@@ -266,13 +266,15 @@ append_record(StringInfo out, const AvroNode *node, AvroReader *reader)
 
 /*
  * Arrays and maps come in blocks; a negative count is followed by the block's
- * size, which only those need who skip it.
+ * size, which only those need who skip it.  Elements of no bytes are refused:
+ * a few bytes could claim any number of them, and no schema of ours has such.
  */
 static void
 append_blocks(StringInfo out, const AvroNode *node, AvroReader *reader)
 {
 	bool		is_map = node->kind == AVRO_KIND_MAP;
 	bool		first = true;
+	const uint8 *start;
 	int64		count;
 
 	appendStringInfoChar(out, is_map ? '{' : '[');
@@ -289,12 +291,15 @@ append_blocks(StringInfo out, const AvroNode *node, AvroReader *reader)
 			if (!first)
 				appendStringInfoChar(out, ',');
 			first = false;
+			start = reader->p;
 			if (is_map)
 			{
 				append_string(out, reader);
 				appendStringInfoChar(out, ':');
 			}
 			append_value(out, node->children[0], reader);
+			if (reader->p == start)
+				avro_read_failed();
 		}
 	}
 	appendStringInfoChar(out, is_map ? '}' : ']');

@@ -16,6 +16,12 @@
  * leaves rows that were true at the range's place, and another reader begins
  * again at the cursor, at a later place.  So there is no state to repair.
  *
+ * Exactly once.  A Kafka transaction may end at any block of rows that was
+ * sent, not only with a range.  So with each block comes how far it is, no
+ * transaction ends within one, and each that ends has notes of how far each
+ * table is with what it holds (snapshot_notes.h).  A start takes the notes
+ * first; the file follows them.
+ *
  * Crashes.  A reader that crashes takes the server with it.  So the number of
  * readers that a table had is durable before another starts, and forgotten
  * when a range of one is acknowledged.
@@ -29,6 +35,7 @@
 
 #include "decoder.h"
 #include "incremental.h"
+#include "kill_point.h"
 #include "miscadmin.h"
 #include "notification.h"
 #include "pgstat.h"
@@ -36,10 +43,12 @@
 #include "postmaster/bgworker.h"
 #include "relay.h"
 #include "slot_state.h"
+#include "snapshot_notes.h"
 #include "snapshot_reader.h"
 #include "storage/dsm.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -112,6 +121,8 @@ typedef struct Reader
 	/* ranges that are open: their place was given, their end did not come */
 	int			open;
 	XLogRecPtr	place;			/* of the last one */
+	uint64		counted;		/* rows of the range that comes in that were
+								 * reported */
 
 	/* what it said */
 	char	   *message;		/* of READER_TABLE_FAILED */
@@ -131,17 +142,43 @@ typedef struct Run
 	TimestampTz noted_at;		/* last notification of progress */
 	TimestampTz retry_at;		/* 0: at once */
 	int			delay_s;		/* of the next failure; 0: there was none */
+
+	/* how far it is with what was sent, for notes */
+	bool		note_due;
+	bool		sent_all;
+	List	   *sent_cursor;	/* as in SnapshotTable */
+	uint64		sent_rows;
+	uint64		sent_ranges;
 } Run;
+
+/* A note that is in Kafka. */
+typedef struct Note
+{
+	char	   *key;
+	const SnapshotJob *job;
+	const SnapshotTable *table; /* NULL: of an initial snapshot's blocks */
+} Note;
 
 /* A report that holds when everything up to the mark is acknowledged. */
 typedef struct Due
 {
 	uint64		mark;
 	Run		   *run;
+	bool		range_end;
 	bool		table_end;
 	uint64		rows;
 	List	   *cursor;			/* as in SnapshotTable */
 } Due;
+
+/* The last note of a key, as read at the start; in a hash table. */
+#define NOTE_KEY_SIZE	256
+
+typedef struct LatestNote
+{
+	char		key[NOTE_KEY_SIZE]; /* hash key */
+	char	   *value;			/* NULL: withdrawn */
+	size_t		value_len;
+} LatestNote;
 
 /* A job that is not over, as it was when it was last looked at. */
 typedef struct LiveJob
@@ -177,6 +214,11 @@ typedef struct Incremental
 	List	   *runs;			/* Run */
 	List	   *readers;		/* Reader */
 	List	   *dues;			/* Due, by mark */
+	List	   *notes;			/* Note */
+	List	   *withdrawn;		/* char *: keys of notes that are of no use */
+	bool		held;			/* incremental_hold() */
+	bool		hold_logged;
+	bool		let_go;			/* it just ended */
 	TimestampTz start_at;		/* no process before that: there was none */
 	bool		start_logged;
 	TimestampTz drain_at;		/* WAL has its turn until then */
@@ -204,6 +246,7 @@ static int	nopened;
 
 static void finish_job(LiveJob *live);
 static void take_requests(TimestampTz now);
+static void forget_notes(void);
 
 /* ---------------------------------------------------------------------
  * Jobs
@@ -212,6 +255,7 @@ static void take_requests(TimestampTz now);
 static void
 save(void)
 {
+	forget_notes();
 	snapshot_progress_save(inc.progress, inc.slot_name);
 	inc.saved_at = GetCurrentTimestamp();
 	inc.unsaved = false;
@@ -471,6 +515,7 @@ drop_run(Run *run)
 			run->reader->state = READER_STOPPING;
 	}
 	inc.runs = list_delete_ptr(inc.runs, run);
+	list_free_deep(run->sent_cursor);
 	pfree(run);
 }
 
@@ -488,6 +533,7 @@ complete_table(Run *run)
 	SnapshotTable *table = run->table;
 	double		seconds = table->active_ms / 1000.0;
 
+	KILL_POINT("table_read");
 	end_table(run, SNAPSHOT_TABLE_DONE);
 	replace_text(&table->error, NULL);
 	replace_text(&table->hint, NULL);
@@ -669,6 +715,7 @@ finish_job(LiveJob *live)
 					   counts[SNAPSHOT_TABLE_CANCELLED])));
 	if (!notify_cancelled(live))
 		notify_job(job, "COMPLETED", NULL);
+	KILL_POINT("job_finished");
 	if (job->kind == SNAPSHOT_KIND_INITIAL)
 		slot_state_set_snapshot_pending(inc.slot_name, false);
 	list_free(live->told);
@@ -689,6 +736,189 @@ finish_jobs(void)
 		inc.jobs = foreach_delete_current(inc.jobs, cell);
 		finish_job(live);
 	}
+}
+
+/* ---- notes ---- */
+
+static bool
+has_note(const SnapshotTable *table)
+{
+	ListCell   *cell;
+
+	foreach(cell, inc.notes)
+		if (((Note *) lfirst(cell))->table == table)
+			return true;
+	return false;
+}
+
+static void
+add_note(char *key, const SnapshotJob *job, const SnapshotTable *table)
+{
+	MemoryContext old = MemoryContextSwitchTo(inc.context);
+	Note	   *note = palloc(sizeof(Note));
+
+	note->key = pstrdup(key);
+	note->job = job;
+	note->table = table;
+	inc.notes = lappend(inc.notes, note);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * The progress is about to be saved, in which some of them are of no use from
+ * then on.
+ */
+static void
+forget_notes(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, inc.notes)
+	{
+		Note	   *note = lfirst(cell);
+
+		if (note->job->ended_at == 0 &&
+			(note->table == NULL ||
+			 note->table->state == SNAPSHOT_TABLE_WAITING ||
+			 note->table->state == SNAPSHOT_TABLE_READING))
+			continue;
+		inc.withdrawn = append(inc.withdrawn, note->key);
+		inc.notes = foreach_delete_current(inc.notes, cell);
+		pfree(note);
+	}
+}
+
+/*
+ * Take back what is of no use any more, in a Kafka transaction that is open or
+ * begins with it.
+ */
+static void
+withdraw_notes(void)
+{
+	if (inc.withdrawn == NIL || inc.unsaved || inc.urgent ||
+		!delivery_can_emit(inc.delivery))
+		return;
+	while (inc.withdrawn != NIL)
+	{
+		char	   *key = linitial(inc.withdrawn);
+
+		inc.withdrawn = list_delete_first(inc.withdrawn);
+		delivery_note(inc.delivery, key, NULL, 0);
+		pfree(key);
+	}
+}
+
+/*
+ * A Kafka transaction is about to be committed.  What a signal asked for that
+ * is behind the position then must be durable before.
+ */
+static void
+write_notes(Delivery *delivery, bool in_unit, void *arg)
+{
+	MemoryContext old = MemoryContextSwitchTo(inc.scratch);
+	ListCell   *cell;
+
+	if (inc.urgent)
+		snapshot_progress_write(inc.progress, inc.slot_name);
+	foreach(cell, inc.runs)
+	{
+		Run		   *run = lfirst(cell);
+		StringInfoData buf;
+		char	   *key;
+
+		if (!run->note_due)
+			continue;
+		run->note_due = false;
+		key = snapshot_note_table_key(run->job->id, run->table->relid);
+		initStringInfo(&buf);
+		snapshot_note_table(&buf, run->job->request, run->sent_cursor,
+							run->sent_rows, run->sent_ranges, run->sent_all);
+		delivery_note(delivery, key, buf.data, buf.len);
+		if (!has_note(run->table))
+			add_note(key, run->job, run->table);
+		pfree(buf.data);
+		pfree(key);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* At the start: a record of the topic. */
+static void
+take_note(void *arg, const char *key, size_t key_len, const char *value,
+		  size_t value_len)
+{
+	HTAB	   *latest = arg;
+	LatestNote *note;
+	char	   *name;
+	bool		found;
+
+	if (key == NULL || key_len >= NOTE_KEY_SIZE)
+		return;
+	name = pnstrdup(key, key_len);
+	note = hash_search(latest, name, HASH_ENTER, &found);
+	if (found && note->value != NULL)
+		pfree(note->value);
+	note->value_len = value_len;
+	note->value = NULL;
+	if (value != NULL)
+	{
+		note->value = palloc(value_len + 1);
+		memcpy(note->value, value, value_len);
+	}
+	pfree(name);
+}
+
+static void
+apply_note(LatestNote *note)
+{
+	const char *name = note->key;
+	SnapshotJob *job;
+	SnapshotTable *table;
+	MemoryContext old;
+
+	switch (snapshot_note_apply(inc.progress, name, strlen(name), note->value,
+								note->value_len, &job, &table))
+	{
+		case SNAPSHOT_NOTE_NONE:
+			break;
+		case SNAPSHOT_NOTE_USED:
+			add_note(note->key, job, table);
+			inc.unsaved = true;
+			break;
+		case SNAPSHOT_NOTE_STALE:
+			old = MemoryContextSwitchTo(inc.context);
+			inc.withdrawn = lappend(inc.withdrawn, pstrdup(name));
+			MemoryContextSwitchTo(old);
+			break;
+	}
+}
+
+/*
+ * What Kafka has may be more than the file knows of.
+ */
+static void
+read_notes(void)
+{
+	MemoryContext context = AllocSetContextCreate(inc.context,
+												  "wal2kafka notes",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	HASHCTL		ctl = {
+		.keysize = NOTE_KEY_SIZE,
+		.entrysize = sizeof(LatestNote),
+		.hcxt = context,
+	};
+	HTAB	   *latest = hash_create("wal2kafka notes", 256, &ctl,
+									 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	HASH_SEQ_STATUS scan;
+	LatestNote *note;
+
+	delivery_read_progress(inc.delivery, true, take_note, latest);
+	hash_seq_init(&scan, latest);
+	while ((note = hash_seq_search(&scan)) != NULL)
+		apply_note(note);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 }
 
 /* ---------------------------------------------------------------------
@@ -779,6 +1009,8 @@ make_segment(Reader *reader, ReaderTask *task)
 	StringInfoData cursor;
 	Size		predicate_size = 0;
 	Size		blocks_size = 0;
+	const char *seen = NULL;
+	Size		seen_size = 0;
 	Size		size;
 	shm_toc    *toc;
 	shm_mq	   *queue;
@@ -793,6 +1025,11 @@ make_segment(Reader *reader, ReaderTask *task)
 		if (table->predicate != NULL)
 			predicate_size = strlen(table->predicate) + 1;
 		blocks_size = table->nblocks * sizeof(SnapshotBlocks);
+		seen = reader->run->job->seen;
+		if (seen == NULL)
+			seen = psprintf("%u:%u:", reader->run->job->xmin,
+							reader->run->job->xmin);
+		seen_size = strlen(seen) + 1;
 	}
 	shm_toc_initialize_estimator(&estimator);
 	shm_toc_estimate_chunk(&estimator, sizeof(ReaderTask));
@@ -801,7 +1038,8 @@ make_segment(Reader *reader, ReaderTask *task)
 	shm_toc_estimate_chunk(&estimator, predicate_size);
 	shm_toc_estimate_chunk(&estimator, cursor.len);
 	shm_toc_estimate_chunk(&estimator, blocks_size);
-	shm_toc_estimate_keys(&estimator, 6);
+	shm_toc_estimate_chunk(&estimator, seen_size);
+	shm_toc_estimate_keys(&estimator, 7);
 	size = shm_toc_estimate(&estimator);
 
 	reader->segment = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
@@ -818,7 +1056,10 @@ make_segment(Reader *reader, ReaderTask *task)
 	if (cursor.len > 0)
 		place_chunk(toc, READER_KEY_CURSOR, cursor.data, cursor.len);
 	if (blocks_size > 0)
+	{
 		place_chunk(toc, READER_KEY_BLOCKS, table->blocks, blocks_size);
+		place_chunk(toc, READER_KEY_SEEN, seen, seen_size);
+	}
 
 	reader->exchange = place_chunk(toc, READER_KEY_EXCHANGE, NULL,
 								   place_exchange_size(0));
@@ -840,7 +1081,7 @@ start_process(Reader *reader)
 	memset(&process, 0, sizeof(process));
 	process.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	process.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	process.bgw_start_time = BgWorkerStart_ConsistentState;
 	process.bgw_restart_time = BGW_NEVER_RESTART;
 	process.bgw_main_arg =
 		UInt32GetDatum(dsm_segment_handle(reader->segment));
@@ -901,6 +1142,10 @@ start_reader(Run *run)
 	ReaderTask	task = {
 		.worker = MyProcPid,
 		.range_ms = RANGE_MS,
+		/* headers count, too, and how much the worker would only find late */
+		.message_limit = event_sink->message_limit -
+		Min(event_sink->message_limit / 8, 1024),
+		.frame_len = event_sink->frame_len,
 	};
 	char	   *problem = NULL;
 
@@ -912,8 +1157,8 @@ start_reader(Run *run)
 		reader->relid = task.relid = run->table->relid;
 		task.ncursor = list_length(run->table->cursor);
 		task.storage = run->table->storage;
-		task.xmin = run->job->xmin;
 		task.nblocks = run->table->nblocks;
+		task.checkpoints = delivery_exactly_once(inc.delivery);
 	}
 	inc.readers = lappend(inc.readers, reader);
 	if (!try_start(reader, &task, &problem))
@@ -969,6 +1214,8 @@ start_table(SnapshotJob *job, SnapshotTable *table, TimestampTz now)
 		run = MemoryContextAllocZero(inc.context, sizeof(Run));
 		run->job = job;
 		run->table = table;
+		run->sent_rows = table->rows;
+		run->sent_ranges = table->ranges;
 		inc.runs = append(inc.runs, run);
 	}
 	if (table->attempts >= MAX_ATTEMPTS)
@@ -1017,6 +1264,33 @@ next_text(const char **from, const char *end)
 	return text;
 }
 
+static List *
+copy_texts(const List *texts)
+{
+	List	   *copy = NIL;
+	ListCell   *cell;
+
+	foreach(cell, texts)
+		copy = lappend(copy, pstrdup(lfirst(cell)));
+	return copy;
+}
+
+/*
+ * How far the table is with what was sent.
+ */
+static void
+note_sent(Run *run, const Due *due)
+{
+	run->note_due = true;
+	run->sent_all = due->table_end;
+	run->sent_rows += due->rows;
+	run->sent_ranges += due->range_end;
+	if (due->cursor == NIL)
+		return;
+	list_free_deep(run->sent_cursor);
+	run->sent_cursor = copy_texts(due->cursor);
+}
+
 static void
 add_due(Reader *reader, const ReaderReport *report, const char *from,
 		const char *end)
@@ -1026,11 +1300,19 @@ add_due(Reader *reader, const ReaderReport *report, const char *from,
 
 	due->mark = delivery_mark(inc.delivery);
 	due->run = reader->run;
+	due->range_end = report->kind == READER_RANGE_END;
 	due->table_end = report->kind == READER_TABLE_END;
-	due->rows = report->rows;
+	if (!due->table_end)
+	{
+		/* a range's rows come with its checkpoints, if there are some */
+		due->rows = report->rows - reader->counted;
+		reader->counted = due->range_end ? 0 : report->rows;
+	}
 	for (int i = 0; i < report->ncursor; i++)
 		due->cursor = lappend(due->cursor, pstrdup(next_text(&from, end)));
 	inc.dues = lappend(inc.dues, due);
+	if (delivery_exactly_once(inc.delivery))
+		note_sent(reader->run, due);
 	MemoryContextSwitchTo(old);
 }
 
@@ -1072,11 +1354,16 @@ take_report(Reader *reader, const char *data, Size len)
 	{
 		case READER_RANGE_END:
 			end_range(reader, false);
+			KILL_POINT("range_closed");
 			if (run == NULL)
 				break;
 			run->skipped += report->skipped;
 			add_due(reader, report, texts, end);
 			break;
+		case READER_CHECKPOINT:
+			if (run != NULL)
+				add_due(reader, report, texts, end);
+			return;
 		case READER_TABLE_END:
 			if (run == NULL)
 				break;
@@ -1143,10 +1430,14 @@ refuse_large(Reader *reader, const Event *event)
 /*
  * Send what the reader has handed over: of an open range, as it is there and
  * up to its end.  Ends early at "until"; 0: not.  Returns whether it did.
+ * Where delivery is exactly once it ends, and a Kafka transaction may, between
+ * two blocks only: the end of each says how far the table is.
  */
 static bool
 drain_queue(Reader *reader, TimestampTz until)
 {
+	bool		blocks = delivery_exactly_once(inc.delivery);
+	bool		held = false;
 	bool		own_unit = false;
 	bool		early = false;
 	int			n = 0;
@@ -1159,6 +1450,7 @@ drain_queue(Reader *reader, TimestampTz until)
 	{
 		RelayItem	item = relay_source_next(reader->source, &event, &report,
 											 &len);
+		bool		pause = !blocks || !relay_source_in_block(reader->source);
 
 		if (item == RELAY_NOTHING)
 			break;
@@ -1172,21 +1464,30 @@ drain_queue(Reader *reader, TimestampTz until)
 		if (item == RELAY_REPORT)
 		{
 			take_report(reader, report, len);
+			if (held && pause)
+				delivery_hold_commits(inc.delivery, held = false);
 			if (reader->open == 0)
 				break;
+			if (blocks && pause && until != 0)
+				early = GetCurrentTimestamp() >= until;
 			continue;
 		}
 
 		if (item == RELAY_EVENT && refuse_large(reader, &event))
 			break;
 		own_unit |= begin_unit();
+		if (blocks && !held)
+			delivery_hold_commits(inc.delivery, held = true);
 		if (item == RELAY_ANNOUNCE)
 			event_sink->announce(event_sink, event.target);
 		else
 			event_sink->emit(event_sink, &event);
-		if (until != 0 && ++n % 64 == 0)
+		KILL_POINT("range_row_sent");
+		if (until != 0 && !blocks && ++n % 64 == 0)
 			early = GetCurrentTimestamp() >= until;
 	}
+	if (held)
+		delivery_hold_commits(inc.delivery, false);
 	if (own_unit)
 		delivery_end_unit(inc.delivery, reader->place);
 	return early;
@@ -1320,7 +1621,7 @@ settle_due(Due *due)
 	}
 
 	table->rows += due->rows;
-	table->ranges++;
+	table->ranges += due->range_end;
 	if (table->attempts != 0)
 	{
 		table->attempts = 0;
@@ -1329,17 +1630,15 @@ settle_due(Due *due)
 	if (due->cursor != NIL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(inc.progress->context);
-		ListCell   *cell;
 
 		list_free_deep(table->cursor);
-		table->cursor = NIL;
-		foreach(cell, due->cursor)
-			table->cursor = lappend(table->cursor, pstrdup(lfirst(cell)));
+		table->cursor = copy_texts(due->cursor);
 		MemoryContextSwitchTo(old);
 	}
+	KILL_POINT("range_settled");
 	SpinLockAcquire(&inc.stream->mutex);
 	inc.stream->incremental_rows += due->rows;
-	inc.stream->incremental_ranges++;
+	inc.stream->incremental_ranges += due->range_end;
 	SpinLockRelease(&inc.stream->mutex);
 	if (due->rows > 0)
 		notify_progress(run);
@@ -1495,7 +1794,7 @@ settle_readers(void)
 		Reader	   *reader = lfirst(cell);
 
 		if (reader->state == READER_RUNNING && reader->run != NULL &&
-			reader->run->job->paused)
+			(reader->run->job->paused || inc.held))
 			reader->state = READER_STOPPING;
 		settle_reader(reader);
 	}
@@ -1517,6 +1816,7 @@ take_requests(TimestampTz now)
 	if (snapshot_requests_take(inc.progress, inc.slot_name))
 	{
 		inc.saved_at = now;
+		KILL_POINT("request_taken");
 		look_at_jobs();
 	}
 }
@@ -1533,6 +1833,7 @@ give_places(XLogRecPtr position)
 		if (reader->state != READER_RUNNING ||
 			reader->open >= MAX_OPEN || !place_give(reader->exchange, position))
 			continue;
+		KILL_POINT("place_given");
 		begin_range(reader, position);
 		if (OidIsValid(reader->relid))
 			decoder_gate = gate;
@@ -1560,6 +1861,24 @@ drain_readers(TimestampTz now, bool idle)
 }
 
 /*
+ * Tell when tables begin to wait for the guard, and when they go on.
+ */
+static void
+log_hold(void)
+{
+	if (inc.held == inc.hold_logged || (inc.held && inc.jobs == NIL))
+		return;
+	inc.hold_logged = inc.held;
+	ereport(LOG,
+			(errhidecontext(true),
+			 inc.held ?
+			 errmsg("stream \"%s\" lets its snapshots wait until its slot retains less WAL",
+					inc.stream->name) :
+			 errmsg("stream \"%s\" goes on with its snapshots",
+					inc.stream->name)));
+}
+
+/*
  * As many as are allowed, and have something to read.
  */
 static void
@@ -1569,7 +1888,9 @@ start_tables(TimestampTz now)
 	ListCell   *cell;
 	ListCell   *inner;
 
-	if (now < inc.start_at)
+	inc.let_go = false;
+	log_hold();
+	if (now < inc.start_at || inc.held)
 		return;
 	foreach(cell, inc.readers)
 		running += lfirst(cell) != inc.scout;
@@ -1646,6 +1967,8 @@ incremental_service(XLogRecPtr position, bool idle)
 		 SAVE_INTERVAL_MS * INT64CONST(1000)))
 		save();
 
+	withdraw_notes();
+
 	incremental_busy = inc.readers != NIL || inc.dues != NIL;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(inc.scratch);
@@ -1666,6 +1989,13 @@ incremental_relieve(void)
 	MemoryContextSwitchTo(old);
 }
 
+void
+incremental_hold(bool hold)
+{
+	inc.let_go |= inc.held && !hold;
+	inc.held = hold;
+}
+
 static long
 ms_until(TimestampTz when, TimestampTz now)
 {
@@ -1679,7 +2009,7 @@ incremental_timeout(void)
 	long		timeout = LONG_MAX;
 	ListCell   *cell;
 
-	if (inc.more || inc.urgent)
+	if (inc.more || inc.urgent || inc.let_go)
 		return 0;
 	if (inc.readers != NIL)
 		timeout = Min(timeout, READER_INTERVAL_MS);
@@ -1795,6 +2125,11 @@ incremental_start(Delivery *delivery, StreamState *stream,
 	inc.message_limit = delivery_message_limit(delivery);
 	inc.notifier = notifier_create(settings, NameStr(stream->database));
 	inc.progress = snapshot_progress_load(inc.context, slot_name);
+	if (delivery_exactly_once(delivery))
+	{
+		read_notes();
+		delivery_set_notes(delivery, write_notes, NULL);
+	}
 
 	/* what the start of the stream still reads is everything, too */
 	inc.restart_wanted = !adopt_progress() && restart_snapshot;

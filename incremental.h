@@ -43,6 +43,12 @@ extern void incremental_service(XLogRecPtr position, bool idle);
  */
 extern void incremental_relieve(void);
 
+/*
+ * While it holds, tables are not read: what is open comes to its end, and
+ * nothing new is begun.  May be called at any time.
+ */
+extern void incremental_hold(bool hold);
+
 /* Longest sleep, in ms; -1: none of ours. */
 extern long incremental_timeout(void);
 

@@ -39,10 +39,13 @@
 #include "access/xlogutils.h"
 #include "catalog/pg_db_role_setting.h"
 #include "compat.h"
+#include "connection_files.h"
 #include "delivery.h"
+#include "exactly_once.h"
 #include "heartbeat.h"
 #include "incremental.h"
 #include "kafka_bgworker.h"
+#include "kill_point.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "place.h"
@@ -50,6 +53,7 @@
 #include "postmaster/interrupt.h"
 #include "preload/settings.h"
 #include "preload/shared_state.h"
+#include "preload/wal_guard.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/slot.h"
@@ -69,6 +73,7 @@
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "wal_end.h"
 
 /* Acknowledgements are served once in so many records. */
 #define RECORDS_PER_SERVICE		1024
@@ -86,6 +91,15 @@
  */
 #define LONGEST_SLEEP_MS		(COMPAT_HAS_WAL_FLUSH_CV ? 10000 : 1000)
 
+/*
+ * When standbys keep WAL from us for so long, the view says so, and we look
+ * again: nobody wakes us when the slot of one is dropped.
+ */
+#define STANDBY_INTERVAL_MS		1000
+
+/* While Kafka or the registry is away: files are looked at this often. */
+#define FILES_INTERVAL_MS		3000
+
 /* How long the end of a worker waits for acknowledgements. */
 #define EXIT_DRAIN_MS			500
 #define RESTART_DRAIN_MS		5000
@@ -102,6 +116,8 @@ typedef struct Worker
 	StreamState *stream;
 	Settings   *settings;		/* as at the start */
 	uint64		settings_digest;	/* of pg_db_role_setting */
+	uint64		files_digest;	/* of those that connections are made with */
+	TimestampTz files_checked_at;
 	char	   *database_name;
 	char		slot_name[NAMEDATALEN];
 	Delivery   *delivery;		/* NULL until connected */
@@ -110,10 +126,11 @@ typedef struct Worker
 	/* decoding; NULL before that */
 	LogicalDecodingContext *ctx;
 	ResourceOwner owner;
-	XLogRecPtr	flushed;		/* how far WAL was flushed when last asked */
+	XLogRecPtr	wal_end;		/* of what may be decoded, when last asked */
 	TimeLineID	timeline;
 
 	/* the slot */
+	XLogRecPtr	start_lsn;		/* exactly once: go on from here */
 	XLogRecPtr	confirmed;
 	bool		unsaved;		/* confirmed since the last save */
 	TimestampTz saved_at;
@@ -125,7 +142,8 @@ typedef struct Worker
 	/* an initial snapshot was interrupted, and goes on beside the changes */
 	bool		resumed;
 	bool		restart_snapshot;	/* snapshot_mode = always asks for one */
-	TimestampTz only_checked_at;	/* see check_initial_only() */
+	TimestampTz resumed_checked_at; /* see check_resumed() */
+	bool		on_standby;		/* the server was one at the start */
 
 	TransactionId setting_xids[MAX_SETTING_XIDS];
 	int			nsetting_xids;
@@ -249,7 +267,9 @@ confirm(void)
 		position = worker.ctx->reader->EndRecPtr;
 	if (position <= worker.confirmed)
 		return;
+	KILL_POINT("before_confirm");
 	LogicalConfirmReceivedLocation(position);
+	KILL_POINT("confirmed");
 	worker.confirmed = position;
 	worker.unsaved = true;
 }
@@ -259,8 +279,10 @@ save_slot(void)
 {
 	if (!worker.unsaved)
 		return;
+	KILL_POINT("before_save");
 	ReplicationSlotMarkDirty();
 	ReplicationSlotSave();
+	KILL_POINT("saved");
 	worker.unsaved = false;
 	worker.saved_at = GetCurrentTimestamp();
 }
@@ -275,10 +297,12 @@ worker_exit(int code, Datum arg)
 	/* an error may have left some, and saving the slot needs its own */
 	LWLockReleaseAll();
 
+	KILL_POINT("exit_begun");
 	toast_reselect_finish();
 	if (worker.delivery != NULL)
 	{
 		delivery_finish(worker.delivery, EXIT_DRAIN_MS);
+		KILL_POINT("exit_drained");
 
 		/* a signal is saved before the slot is behind it */
 		incremental_finish();
@@ -300,6 +324,9 @@ worker_exit(int code, Datum arg)
 			save_slot();
 		}
 	}
+	if (slot_state_starts_again())
+		set_exit(STREAM_EXIT_RESTART);
+	KILL_POINT("exit_saved");
 }
 
 /*
@@ -417,6 +444,7 @@ restart(const char *why)
 			 errmsg("stream \"%s\" starts anew: %s", worker.stream->name,
 					why)));
 	worker.heartbeat = NULL;	/* nothing new from here on */
+	delivery_hurry(worker.delivery);
 	while (!delivery_idle(worker.delivery) &&
 		   !TimestampDifferenceExceeds(began, GetCurrentTimestamp(),
 									   RESTART_DRAIN_MS))
@@ -482,6 +510,37 @@ watch_publications(XLogReaderState *record)
 }
 
 /*
+ * Were passwords or certificates renewed, so that connections can be made
+ * with others?
+ */
+static bool
+files_renewed(void)
+{
+	uint64		digest = connection_files_digest(worker.settings);
+
+	worker.files_checked_at = GetCurrentTimestamp();
+	if (digest == worker.files_digest)
+		return false;
+	worker.files_digest = digest;
+	return connection_files_usable(worker.settings);
+}
+
+/*
+ * Files were read again: why to start anew, or NULL.
+ */
+static const char *
+reload_settings(void)
+{
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	if (!settings_equal(worker.settings, &wal2kafka_settings))
+		return "settings changed";
+	if (files_renewed())
+		return "files of passwords or certificates changed";
+	return NULL;
+}
+
+/*
  * Look whether something asks for a restart.  Between transactions only.
  */
 static void
@@ -491,10 +550,10 @@ check_settings(void)
 
 	if (ConfigReloadPending)
 	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-		if (!settings_equal(worker.settings, &wal2kafka_settings))
-			restart("settings changed");
+		const char *why = reload_settings();
+
+		if (why != NULL)
+			restart(why);
 	}
 
 	for (int i = 0; i < worker.nsetting_xids;)
@@ -518,6 +577,10 @@ check_settings(void)
 	}
 	if (worker.stream->restart_requested)
 		restart("requested");
+	if (slot_state_care_is_over())
+		restart("no more events that cannot be sent");
+	if (worker.on_standby && !RecoveryInProgress())
+		restart("the server was promoted");
 }
 
 /* ---- the slot ---- */
@@ -528,7 +591,8 @@ typedef struct SlotFacts
 	bool		exists;
 	bool		logical;
 	bool		ours;			/* plugin is wal2kafka */
-	bool		lost;			/* WAL that it needs is gone */
+	const char *lost;			/* why the server invalidated it, or NULL */
+	bool		synced;			/* a copy of the primary's */
 	Oid			database;
 	XLogRecPtr	confirmed;
 	pid_t		active_pid;
@@ -605,7 +669,9 @@ examine_slots(SlotFacts *facts)
 			facts->exists = true;
 			facts->logical = (data.database != InvalidOid);
 			facts->ours = ours;
-			facts->lost = compat_slot_lost(&data);
+			facts->lost = compat_slot_lost(&data) ?
+				compat_slot_lost_cause(&data) : NULL;
+			facts->synced = compat_slot_synced(&data);
 			facts->database = data.database;
 			facts->confirmed = data.confirmed_flush;
 			facts->active_pid = active_pid;
@@ -655,6 +721,41 @@ find_rival(const char *prefix, char *name, bool *same_slot)
 }
 
 /*
+ * Which slot the stream has, and what the launcher needs to know to look
+ * after it while there is no worker.
+ */
+static void
+name_slot(void)
+{
+	StreamState *me = worker.stream;
+
+	if (worker.settings->slot_name[0] != '\0')
+		strlcpy(worker.slot_name, worker.settings->slot_name, NAMEDATALEN);
+	else
+		stream_default_slot_name(me->name, worker.database_name,
+								 NameStr(me->role), worker.slot_name);
+	SpinLockAcquire(&me->mutex);
+	strlcpy(me->slot_name, worker.slot_name, NAMEDATALEN);
+	SpinLockRelease(&me->mutex);
+}
+
+/*
+ * The limits on what the slot retains.  A snapshot that was not complete
+ * would hardly be so the next time: only a stream that came further begins
+ * anew by itself.
+ */
+static void
+publish_guard(void)
+{
+	const Settings *settings = worker.settings;
+
+	wal_guard_publish(worker.stream, settings, MyDatabaseId,
+					  settings->snapshot_mode == SNAPSHOT_WHEN_NEEDED &&
+					  !(slot_state_exists(worker.slot_name) &&
+						slot_state_snapshot_pending(worker.slot_name)));
+}
+
+/*
  * Publish what identifies the stream, and refuse two streams with one slot
  * or one topic prefix.  Looking and claiming are one step, under a lock of
  * the server for who gets a slot: streams start together.
@@ -669,16 +770,9 @@ claim_identity(void)
 	bool		has_rival;
 	bool		same_slot;
 
-	if (worker.settings->slot_name[0] != '\0')
-		strlcpy(worker.slot_name, worker.settings->slot_name, NAMEDATALEN);
-	else
-		stream_default_slot_name(me->name, worker.database_name,
-								 NameStr(me->role), worker.slot_name);
-
 	LWLockAcquire(ReplicationSlotAllocationLock, LW_EXCLUSIVE);
 	has_rival = find_rival(prefix, rival, &same_slot);
 	SpinLockAcquire(&me->mutex);
-	strlcpy(me->slot_name, worker.slot_name, NAMEDATALEN);
 	strlcpy(me->topic_prefix, prefix, sizeof(me->topic_prefix));
 	me->database_oid = MyDatabaseId;
 	me->claimed = !has_rival;
@@ -712,6 +806,13 @@ check_slot_usable(const SlotFacts *facts)
 				 errmsg("replication slot \"%s\" belongs to another database",
 						worker.slot_name),
 				 errhint("Set wal2kafka.slot_name to another name.")));
+	if (facts->synced && RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" is a copy of the primary's",
+						worker.slot_name),
+				 errdetail("Until this server is promoted, the stream can only run there."),
+				 errhint("For a stream of the standby's own, set wal2kafka.slot_name and wal2kafka.topic_prefix to other values here.")));
 	if (facts->active_pid != 0)
 	{
 		stream_set_waiting(worker.stream, STREAM_WAIT_LOCK);
@@ -729,14 +830,14 @@ check_slot_usable(const SlotFacts *facts)
 static void
 hold_if_lost(const SlotFacts *facts)
 {
-	if (!facts->lost)
+	if (facts->lost == NULL)
 		return;
 	hold(STREAM_WAIT_NOTHING,
 		 psprintf("replication slot \"%s\" was invalidated by the server",
 				  worker.slot_name),
-		 psprintf("Changes after %X/%X that were not sent can only come with a new snapshot.",
-				  LSN_FORMAT_ARGS(facts->confirmed)),
-		 "Look at the server's log for the reason, such as max_slot_wal_keep_size. To begin anew, set wal2kafka.snapshot_mode to \"when_needed\" and call wal2kafka.restart().");
+		 psprintf("%s Changes after %X/%X that were not sent can only come with a new snapshot.",
+				  facts->lost, LSN_FORMAT_ARGS(facts->confirmed)),
+		 "To begin anew, set wal2kafka.snapshot_mode to \"when_needed\" and call wal2kafka.restart().");
 }
 
 /*
@@ -821,7 +922,7 @@ find_start(const SlotFacts *facts)
 	if (!facts->exists)
 		return START_NEW;
 	check_slot_usable(facts);
-	if (facts->lost &&
+	if (facts->lost != NULL &&
 		worker.settings->snapshot_mode == SNAPSHOT_WHEN_NEEDED)
 		return START_LOST;
 	if (slot_state_snapshot_pending(worker.slot_name))
@@ -854,16 +955,43 @@ leave_start(const char *why)
 static const char *
 reason_to_leave(void)
 {
+	const char *why = NULL;
+
 	if (worker.stream->waiting_for == STREAM_WAIT_NOTHING)
 		return NULL;
 	if (ConfigReloadPending)
+		why = reload_settings();
+	else if (TimestampDifferenceExceeds(worker.files_checked_at,
+										GetCurrentTimestamp(),
+										FILES_INTERVAL_MS) &&
+			 files_renewed())
+		why = "files of passwords or certificates changed";
+	if (why == NULL && worker.stream->restart_requested)
+		why = "requested";
+	return why;
+}
+
+/*
+ * Does the slot retain more WAL than it may?  The launcher drops it, when it
+ * is nobody's any more.
+ */
+static void
+guard_wal(void)
+{
+	const WalGuard *guard = &worker.stream->guard;
+	bool		exceeded;
+
+	if (likely(guard->limit == 0) || MyReplicationSlot == NULL)
+		return;
+	exceeded = wal_guard_look(worker.stream,
+							  MyReplicationSlot->data.restart_lsn);
+	if (guard->action == RETAINED_WAL_PAUSE_SNAPSHOT)
+		incremental_hold(exceeded);
+	if (exceeded && guard->action == RETAINED_WAL_DROP_SLOT)
 	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-		if (!settings_equal(worker.settings, &wal2kafka_settings))
-			return "settings changed";
+		publish_guard();
+		leave(STREAM_EXIT_WAL_LIMIT);
 	}
-	return worker.stream->restart_requested ? "requested" : NULL;
 }
 
 /*
@@ -879,6 +1007,7 @@ service_start(void *arg)
 	{
 		worker.published_at = now;
 		delivery_publish(worker.delivery);
+		guard_wal();
 	}
 	if (stop == NULL)
 		stop = reason_to_leave();
@@ -902,6 +1031,32 @@ hold_new_with_records(const char *topic)
 		 psprintf("the stream is new, but topic \"%s\" has records", topic),
 		 "Something else has written to the topic, or the stream's slot was lost.",
 		 "To go on where Debezium stopped, call wal2kafka.adopt_slot(). Otherwise set wal2kafka.adopt_topics to on to write to the topics all the same, or choose another wal2kafka.topic_prefix.");
+}
+
+/*
+ * Where the position is in Kafka: see whether it is ours, and whoever else
+ * writes to the stream's topics cannot any more.
+ */
+static void
+take_over(XLogRecPtr confirmed, bool new_stream)
+{
+	ExactlyOnceStart start;
+	TimeLineID	timeline;
+
+	if (!delivery_exactly_once(worker.delivery))
+		return;
+	exactly_once_start(worker.delivery, worker.settings, worker.slot_name,
+					   confirmed, GetFlushRecPtr(&timeline), new_stream,
+					   &start);
+	switch (start.verdict)
+	{
+		case EXACTLY_ONCE_GO:
+			worker.start_lsn = start.start_lsn;
+			break;
+		case EXACTLY_ONCE_HOLD:
+			hold(STREAM_WAIT_NOTHING, start.reason, start.detail, start.hint);
+			break;
+	}
 }
 
 /*
@@ -935,7 +1090,8 @@ drop_former_slot(const SlotFacts *facts, StartKind kind, bool forgive)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("replication slot \"%s\" was invalidated by the server: stream \"%s\" begins anew with a snapshot",
 						worker.slot_name, worker.stream->name),
-				 errdetail("Changes after %X/%X are not sent; rows that were deleted meanwhile stay in the topics.",
+				 errdetail("%s Changes after %X/%X are not sent; rows that were deleted meanwhile stay in the topics.",
+						   facts->lost,
 						   LSN_FORMAT_ARGS(facts->confirmed))));
 	slot_state_carry_over(worker.slot_name);
 	ReplicationSlotDrop(worker.slot_name, true);
@@ -980,21 +1136,53 @@ hold_if_only_snapshot(void)
 }
 
 /*
- * Where an interrupted snapshot is completed beside the changes, initial_only
- * ends with it, too.  Between transactions.
+ * Let standbys have copies of the slot, or no longer.  None of a slot whose
+ * initial snapshot is not complete: a copy does not tell, and after a
+ * failover the stream would go on without the rows that are wanting.
  */
 static void
-check_initial_only(void)
+set_slot_failover(void)
+{
+	bool		wanted = worker.settings->slot_failover && !worker.resumed;
+
+	if (compat_slot_failover(&MyReplicationSlot->data) == wanted ||
+		RecoveryInProgress())
+		return;
+	SpinLockAcquire(&MyReplicationSlot->mutex);
+	compat_slot_set_failover(&MyReplicationSlot->data, wanted);
+	SpinLockRelease(&MyReplicationSlot->mutex);
+	ReplicationSlotMarkDirty();
+	ReplicationSlotSave();
+	ereport(LOG,
+			(errhidecontext(true),
+			 wanted ?
+			 errmsg("slot \"%s\" of stream \"%s\" is a failover slot from now on",
+					worker.slot_name, worker.stream->name) :
+			 errmsg("slot \"%s\" of stream \"%s\" is no failover slot any more",
+					worker.slot_name, worker.stream->name)));
+}
+
+/*
+ * Where an interrupted snapshot is completed beside the changes: from its end
+ * on the slot may be a failover slot, and initial_only ends with it, too.
+ * Between transactions.
+ */
+static void
+check_resumed(void)
 {
 	TimestampTz now;
 
-	if (likely(worker.settings->snapshot_mode != SNAPSHOT_INITIAL_ONLY))
+	if (likely(!worker.resumed))
 		return;
 	now = GetCurrentTimestamp();
-	if (!TimestampDifferenceExceeds(worker.only_checked_at, now, 1000))
+	if (!TimestampDifferenceExceeds(worker.resumed_checked_at, now, 1000))
 		return;
-	worker.only_checked_at = now;
+	worker.resumed_checked_at = now;
 	if (slot_state_snapshot_pending(worker.slot_name))
+		return;
+	worker.resumed = false;
+	set_slot_failover();
+	if (worker.settings->snapshot_mode != SNAPSHOT_INITIAL_ONLY)
 		return;
 	worker.ctx = NULL;			/* nothing is confirmed from here on */
 	incremental_finish();		/* its file goes with the slot */
@@ -1025,6 +1213,7 @@ start_new_stream(const SlotFacts *facts, StartKind kind, bool forgive)
 	delivery_make_topics(worker.delivery, topics);
 	if (kind == START_NEW)
 		check_topics_of_new(topics);
+	take_over(InvalidXLogRecPtr, true);
 	if (facts->exists)
 		drop_former_slot(facts, kind, forgive);
 
@@ -1052,26 +1241,26 @@ wants_restart_snapshot(void)
 /* ---- WAL ---- */
 
 /*
- * The reader's page_read callback: what is flushed, and never a wait.  A
+ * The reader's page_read callback: what is there, and never a wait.  A
  * record that is not there yet makes XLogReadRecord() return NULL without an
  * error, and the next call tries the same record again.
  */
 static int
-read_flushed_wal(XLogReaderState *reader, XLogRecPtr page, int needed,
-				 XLogRecPtr target, char *buf)
+read_wal(XLogReaderState *reader, XLogRecPtr page, int needed,
+		 XLogRecPtr target, char *buf)
 {
 	XLogRecPtr	limit;
 	TimeLineID	timeline;
 	WALReadError error;
 	int			count;
 
-	if (worker.flushed < page + needed)
-		worker.flushed = GetFlushRecPtr(&worker.timeline);
-	limit = worker.flushed;
+	if (worker.wal_end < page + needed)
+		worker.wal_end = wal_end_now(&worker.timeline);
+	limit = worker.wal_end;
 	XLogReadDetermineTimeline(reader, page, needed, worker.timeline);
 	timeline = reader->currTLI;
 	if (timeline != worker.timeline)
-		limit = reader->currTLIValidUntil;
+		limit = Min(limit, reader->currTLIValidUntil);
 	if (limit < page + needed)
 		return -1;
 
@@ -1097,7 +1286,7 @@ can_send_heartbeat(void)
  * are flushed by us when they are old enough.  Returns 0 for not sleeping.
  */
 static long
-sleep_time(XLogRecPtr flushed)
+sleep_time(XLogRecPtr wal_end)
 {
 	const int	delay = worker.settings->async_flush_delay;
 	XLogRecPtr	async_lsn;
@@ -1106,7 +1295,7 @@ sleep_time(XLogRecPtr flushed)
 	long		until_snapshot = incremental_timeout();
 
 	async_lsn = pg_atomic_read_u64(&worker.stream->async_commit_lsn);
-	if (async_lsn <= flushed)
+	if (async_lsn <= wal_end || async_lsn <= GetFlushRecPtr(NULL))
 		worker.async_since = 0;
 	else if (delay < 0)
 		timeout = 20;			/* the WAL writer wakes nobody on 15 */
@@ -1132,6 +1321,8 @@ sleep_time(XLogRecPtr flushed)
 	}
 	if (worker.nsetting_xids > 0)
 		timeout = Min(timeout, 10);
+	if (wal_end_standbys_since() != 0)
+		timeout = Min(timeout, STANDBY_INTERVAL_MS);
 	if (until_snapshot >= 0)
 		timeout = Min(timeout, until_snapshot);
 	if (!delivery_idle(worker.delivery))
@@ -1151,21 +1342,36 @@ static void
 wait_for_wal(void)
 {
 	TimeLineID	timeline;
-	XLogRecPtr	flushed;
+	XLogRecPtr	wal_end;
 	long		timeout;
 
-	compat_prepare_wal_sleep();
 	pg_atomic_write_u32(&worker.stream->asleep, 1);
 	pg_memory_barrier();
-	flushed = GetFlushRecPtr(&timeline);
-	if (flushed <= worker.flushed)
+	wal_end = wal_end_prepare_sleep(&timeline);
+	if (wal_end <= worker.wal_end)
 	{
-		timeout = sleep_time(flushed);
+		timeout = sleep_time(wal_end);
 		if (timeout > 0)
 			delivery_wait(worker.delivery, timeout);
 	}
 	pg_atomic_write_u32(&worker.stream->asleep, 0);
-	compat_cancel_wal_sleep();
+	wal_end_cancel_sleep();
+}
+
+/*
+ * Say whether it is standbys that the stream waits for.
+ */
+static void
+show_standbys(TimestampTz now)
+{
+	TimestampTz since = wal_end_standbys_since();
+	StreamWait	shown = worker.stream->waiting_for;
+
+	if (since == 0 && shown == STREAM_WAIT_STANDBY)
+		stream_set_waiting(worker.stream, STREAM_WAIT_NOTHING);
+	else if (since != 0 && shown == STREAM_WAIT_NOTHING &&
+			 TimestampDifferenceExceeds(since, now, STANDBY_INTERVAL_MS))
+		stream_set_waiting(worker.stream, STREAM_WAIT_STANDBY);
 }
 
 /*
@@ -1186,14 +1392,16 @@ service(void *arg)
 	if (now - worker.published_at >= PUBLISH_INTERVAL_MS * INT64CONST(1000))
 	{
 		worker.published_at = now;
+		show_standbys(now);
 		SpinLockAcquire(&stream->mutex);
 		if (worker.ctx != NULL)
 			stream->received_lsn = worker.ctx->reader->EndRecPtr;
 		stream->acknowledged_lsn = worker.confirmed;
-		if (delivery_idle(worker.delivery))
+		if (delivery_idle(worker.delivery) && wal_end_standbys_since() == 0)
 			stream->caught_up_at = now;
 		SpinLockRelease(&stream->mutex);
 		delivery_publish(worker.delivery);
+		guard_wal();
 	}
 
 	if (can_send_heartbeat())
@@ -1224,8 +1432,8 @@ start_decoding(void)
 
 	worker.confirmed = MyReplicationSlot->data.confirmed_flush;
 	worker.ctx =
-		CreateDecodingContext(InvalidXLogRecPtr, NIL, false,
-							  XL_ROUTINE(.page_read = read_flushed_wal,
+		CreateDecodingContext(worker.start_lsn, NIL, false,
+							  XL_ROUTINE(.page_read = read_wal,
 										 .segment_open = wal_segment_open,
 										 .segment_close = wal_segment_close),
 							  NULL, NULL, NULL);
@@ -1237,7 +1445,8 @@ start_decoding(void)
 	ereport(LOG,
 			(errhidecontext(true),
 			 errmsg("stream \"%s\" streams from %X/%X", worker.stream->name,
-					LSN_FORMAT_ARGS(worker.confirmed))));
+					LSN_FORMAT_ARGS(Max(worker.confirmed,
+										worker.start_lsn)))));
 	stream_set_status(worker.stream, STREAM_STREAMING);
 	pgstat_report_activity(STATE_RUNNING, "streaming to Kafka");
 }
@@ -1324,7 +1533,8 @@ stream_changes(void)
 	toast_reselect_start(worker.stream, worker.settings,
 						 delivery_message_limit(worker.delivery));
 	start_decoding();
-	delivery_set_position(worker.delivery, worker.confirmed);
+	delivery_set_position(worker.delivery,
+						  Max(worker.confirmed, worker.start_lsn));
 	worker.heartbeat = heartbeat_create(worker.settings,
 										worker.database_name);
 	MemoryContextSwitchTo(loop_context);
@@ -1339,7 +1549,7 @@ stream_changes(void)
 		serve_readers(true);
 		publish_now();
 		check_settings();
-		check_initial_only();
+		check_resumed();
 		MemoryContextReset(loop_context);
 		wait_for_wal();
 		check_settings();
@@ -1391,6 +1601,7 @@ connect_worker(Datum main_arg)
 										 NameStr(stream->role)[0] != '\0' ?
 										 NameStr(stream->role) : NULL, 0);
 	compat_lift_transaction_timeout();
+	worker.on_standby = RecoveryInProgress();
 	worker.owner = ResourceOwnerCreate(NULL, "wal2kafka worker");
 	CurrentResourceOwner = worker.owner;
 	worker.settings = settings_copy(TopMemoryContext);
@@ -1413,6 +1624,29 @@ check_can_stream(void)
 	trust_own_plugin();
 }
 
+static void
+connect_delivery(StartKind kind)
+{
+	DeliveryConfig config = {
+		.stream = worker.stream,
+		.settings = worker.settings,
+		.schemas_topic = selection_schemas_topic(worker.settings,
+												 worker.database_name),
+		.service = kind == START_STREAMING ? service : service_start,
+	};
+
+	if (worker.settings->delivery == DELIVERY_EXACTLY_ONCE)
+	{
+		config.progress_topic = exactly_once_topic(worker.settings,
+												   worker.database_name);
+		config.transactional_id = exactly_once_id(worker.slot_name, NULL);
+	}
+
+	/* before they are read: what changes from now on is noticed */
+	worker.files_digest = connection_files_digest(worker.settings);
+	worker.delivery = delivery_create(&config);
+}
+
 void
 kafka_bgworker_main(Datum main_arg)
 {
@@ -1427,6 +1661,8 @@ kafka_bgworker_main(Datum main_arg)
 	SpinLockRelease(&worker.stream->mutex);
 
 	in_transaction(read_settings);
+	name_slot();
+	publish_guard();
 	in_transaction(check_paused);
 	claim_identity();
 	check_can_stream();
@@ -1439,17 +1675,14 @@ kafka_bgworker_main(Datum main_arg)
 		hold_if_only_snapshot();
 		compat_slot_acquire(worker.slot_name);
 		hold_if_crashing(&facts, requested);
+		set_slot_failover();
 	}
 
-	worker.delivery =
-		delivery_create(worker.stream, worker.settings,
-						selection_schemas_topic(worker.settings,
-												worker.database_name),
-						kind == START_STREAMING ? service : service_start,
-						NULL);
+	connect_delivery(kind);
 	if (kind != START_STREAMING)
 		start_new_stream(&facts, kind, requested);
 
+	take_over(MyReplicationSlot->data.confirmed_flush, false);
 	delivery_make_topics(worker.delivery, select_topics());
 	worker.restart_snapshot = wants_restart_snapshot();
 	stream_changes();

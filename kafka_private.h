@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include <librdkafka/rdkafka.h>
+#include <pthread.h>
 
 #include "kafka_sink.h"
 
@@ -28,6 +29,9 @@ typedef struct KafkaError
 	bool		passing;
 	int			sqlerrcode;
 	const char *hint;
+	bool		fenced;			/* the broker takes nothing more from us */
+	bool		of_message;		/* it is about one message, and will be the
+								 * same at the next try */
 } KafkaError;
 
 struct KafkaTopic
@@ -56,11 +60,14 @@ typedef struct SinkFailure
 {
 	bool		set;
 	bool		has_ticket;
+	bool		fenced;			/* see kafka_transaction_fenced() */
 	uint64		ticket;
 	int			sqlerrcode;
 	char		message[384];
 	char		detail[768];
 	const char *hint;			/* may be NULL */
+	bool		refused;		/* a message, for what it is: see refusal */
+	KafkaRefusal refusal;		/* topic alone where it is another failure */
 } SinkFailure;
 
 /*
@@ -86,6 +93,7 @@ typedef struct PendingTopic
 	int			nconfig;
 	Option	   *config;
 	bool		exists;			/* created, or was there before */
+	bool		refused;		/* we may not create it: it may exist */
 } PendingTopic;
 
 typedef struct TopicRequest
@@ -93,11 +101,13 @@ typedef struct TopicRequest
 	MemoryContext cxt;			/* holds the request */
 	int			ntopics;
 	PendingTopic *topics;
+	bool		refused;		/* one was */
 	bool		in_flight;
 	int64		next_try;
 } TopicRequest;
 
 typedef struct Sender Sender;
+typedef struct KafkaTransactions KafkaTransactions;
 
 struct KafkaSink
 {
@@ -119,6 +129,7 @@ struct KafkaSink
 	Sender	   *sender;			/* NULL: the operator chose linger.ms */
 	KafkaTopic *topics[TOPIC_BUCKETS];
 	TopicRequest *request;		/* NULL: nothing is under way */
+	KafkaTransactions *transactions;	/* NULL: at least once */
 	SinkFailure failure;
 
 	/* The connection; times as now_ms() has them. */
@@ -128,7 +139,9 @@ struct KafkaSink
 	int64		progress;		/* last acknowledgement, or first message of a
 								 * queue that was empty */
 	int64		stalled_after;
-	char		reason[256];	/* last transport error; empty: none yet */
+	char		reason[384];	/* last transport error; empty: none yet */
+	const char *remedy;			/* for that; NULL: none in particular */
+	char		certificate[384];	/* a broker's that was not accepted */
 	char		servers[128];	/* for people */
 
 	LogThrottle throttles[LOG_THROTTLES];
@@ -141,6 +154,23 @@ extern int64 kafka_now_ms(void);
 extern const KafkaError *kafka_error(rd_kafka_resp_err_t err);
 
 /*
+ * The remedy for what keeps a connection from being made; NULL if the text
+ * has to do.
+ */
+extern const char *kafka_connection_hint(rd_kafka_resp_err_t err,
+										 const char *text);
+
+/* See kafka_error.c: librdkafka's callback, and the line that it leads to. */
+extern int	kafka_name_certificate_error(rd_kafka_t *rk,
+										 const char *broker_name,
+										 int32_t broker_id, int *x509_error,
+										 int depth, const char *certificate,
+										 size_t size, char *errstr,
+										 size_t errstr_size, void *opaque);
+extern bool kafka_certificate_reason(char *dest, size_t size,
+									 const char *line);
+
+/*
  * Copy a text of librdkafka for a message of ours: one line, ASCII, without
  * user information.  Truncates to size.
  */
@@ -148,6 +178,9 @@ extern void kafka_copy_text(char *dest, size_t size, const char *src);
 
 /* Raises unless the list of brokers is well-formed and not empty. */
 extern void kafka_check_servers(const char *servers);
+
+/* Raises for a way to authenticate that nobody could go. */
+extern void kafka_check_mechanism(const OptionList *options);
 
 /* Overwrite in a text what is the value of a secret property. */
 extern void kafka_hide_secrets(char *text, const OptionList *options);
@@ -157,12 +190,46 @@ extern void kafka_hide_secrets(char *text, const OptionList *options);
  * message and detail, if sink->failure was not set before.
  */
 extern void kafka_set_failure(KafkaSink *sink, rd_kafka_resp_err_t err);
+extern void kafka_raise_failure(const KafkaSink *sink)
+	__attribute__((noreturn));
 
 /* A broker has answered. */
 extern void kafka_broker_seen(KafkaSink *sink);
 
-/* Wait for a client's end, but for no longer than half a second. */
-extern void kafka_destroy_client(rd_kafka_t *rk);
+/* Read what librdkafka has to say; see kafka_sink_poll().  Never raises. */
+extern int	kafka_sink_drain(KafkaSink *sink);
+
+/* A thread of ours, with all signals blocked. */
+extern bool kafka_start_thread(pthread_t *thread, void *(*run) (void *arg),
+							   void *arg);
+
+/*
+ * Wait for a client's end, but for no longer than half a second.  Before it
+ * the thread of its transactions ends, which was told to stop; NULL: none.
+ */
+extern void kafka_destroy_client(rd_kafka_t *rk,
+								 KafkaTransactions *transactions);
+
+/*
+ * Transactions: a thread for each sink that has them; false if there is none
+ * to be had.  To stop does not wait, to join does; what is done after a result
+ * was taken, or messages were given up by librdkafka, is done when reports
+ * were read.
+ */
+extern bool kafka_transactions_start(KafkaSink *sink);
+extern void kafka_transactions_settle(KafkaSink *sink, int64 limit);
+extern void kafka_transactions_stop(KafkaTransactions *transactions);
+extern void kafka_transactions_join(KafkaTransactions *transactions);
+extern void kafka_transactions_take(KafkaSink *sink);
+extern void kafka_transactions_check(KafkaSink *sink);
+extern void kafka_transaction_given_up(KafkaSink *sink);
+
+/* Did something go wrong with the open transaction?  kafka_sink_poll() tells. */
+extern bool kafka_transaction_broken(KafkaSink *sink);
+
+/* Is a start or an end of a transaction under way for too long? */
+extern bool kafka_transaction_stalled(const KafkaSink *sink, int64 now,
+									  char *text, size_t size);
 
 /* The request for topics: send (again), take an answer, forget. */
 extern void kafka_send_topic_request(KafkaSink *sink);

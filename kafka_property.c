@@ -35,6 +35,7 @@ static bool harmless_debug(const char *value);
 #define BY_TOPICS "wal2kafka creates topics itself, as its topic settings say."
 #define BY_PROGRAM "It belongs to the program that uses librdkafka."
 #define IS_CODE "It would make the server run commands or load code."
+#define IS_UNSIGNED "Its tokens are not signed: it is for tests of Kafka itself, and librdkafka 2.0 crashes with it."
 #define IS_SECRET "It holds a secret, and everybody can read this setting."
 
 static const PropertyRule property_rules[] = {
@@ -65,6 +66,7 @@ static const PropertyRule property_rules[] = {
 	{"ssl.providers", REFUSED, IS_CODE},
 	{"sasl.kerberos.kinit.cmd", REFUSED, IS_CODE},
 	{"sasl.kerberos.min.time.before.relogin", REFUSED, IS_CODE},
+	{"enable.sasl.oauthbearer.unsecure.jwt", REFUSED, IS_UNSIGNED},
 	{"log.queue", REFUSED, BY_PROGRAM},
 	{"enabled_events", REFUSED, BY_PROGRAM},
 	{"internal.termination.signal", REFUSED, BY_PROGRAM},
@@ -307,6 +309,40 @@ kafka_sink_check_options(const char *setting, const OptionList *options,
 				 errhint("This build of %s may not support the property.",
 						 kafka_sink_version())));
 	}
+}
+
+/* The value that holds of a property, by either of its names; or NULL. */
+static const char *
+last_value(const OptionList *options, const char *name, const char *alias)
+{
+	for (int i = options->count - 1; i >= 0; i--)
+	{
+		if (strcmp(options->options[i].name, name) == 0 ||
+			(alias != NULL && strcmp(options->options[i].name, alias) == 0))
+			return options->options[i].value;
+	}
+	return NULL;
+}
+
+/*
+ * Tokens that the program has to get would be waited for in vain.
+ */
+void
+kafka_check_mechanism(const OptionList *options)
+{
+	const char *mechanism = last_value(options, "sasl.mechanism",
+									   "sasl.mechanisms");
+	const char *method = last_value(options, "sasl.oauthbearer.method", NULL);
+
+	if (mechanism == NULL || strcmp(mechanism, "OAUTHBEARER") != 0 ||
+		(method != NULL && pg_strcasecmp(method, "oidc") == 0))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the Kafka property \"sasl.mechanism\" is \"OAUTHBEARER\", and \"sasl.oauthbearer.method\" is not \"oidc\""),
+			 errdetail("wal2kafka gets no tokens itself, and librdkafka does by that method alone."),
+			 errhint("Where librdkafka is built without it, as %s may be, use SCRAM, PLAIN or a client's certificate.",
+					 kafka_sink_version())));
 }
 
 /*

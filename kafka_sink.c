@@ -2,9 +2,10 @@
  * kafka_sink.c
  *		librdkafka behind a handful of functions.
  *
- * Whose code runs where.  librdkafka has threads of its own.  Ours never run
- * on them: no callback is set, everything that librdkafka has to say is an
- * event on its main queue, and a byte in a pipe wakes the main thread.  The
+ * Whose code runs where.  librdkafka has threads of its own, and what it has to
+ * say is an event on its main queue; a byte in a pipe wakes the main thread.  No
+ * callback is set but one that names what is wrong with a certificate, in a
+ * buffer of librdkafka's (kafka_name_certificate_error()).  The
  * other way round, no error is raised while a function of librdkafka is on
  * the stack, and none while something of librdkafka's is held that only we
  * can give back: what is wrong is copied first, then given back, then raised.
@@ -35,6 +36,9 @@
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
+/* Bytes of a value that are not the same each time it is made. */
+#define REFUSAL_TAIL		1024
+
 #define MESSAGE_OVERHEAD	200 /* what librdkafka needs for a message */
 
 /* Times in milliseconds. */
@@ -44,6 +48,9 @@
 #define SUSPECT_INTERVAL	1000
 #define LOG_INTERVAL_MAX	(5 * 60 * 1000)
 #define DESTROY_LIMIT		500
+
+/* The first version of librdkafka whose transactions are sound. */
+#define FIXED_VERSION	0x020503ff
 
 /* See the sender. */
 #define SENDER_LINGER	"500"
@@ -65,7 +72,6 @@ static const Option default_properties[] = {
 static const Option fixed_properties[] = {
 	{"enable.idempotence", "true"},
 	{"acks", "all"},
-	{"message.timeout.ms", "0"},
 	{"partitioner", "murmur2_random"},
 	{"queue.buffering.max.messages", "0"},
 	{"queue.buffering.max.kbytes", "2097151"},
@@ -167,12 +173,13 @@ kafka_set_failure(KafkaSink *sink, rd_kafka_resp_err_t err)
 	const KafkaError *error = kafka_error(err);
 
 	sink->failure.set = true;
+	sink->failure.fenced = error->fenced;
 	sink->failure.sqlerrcode = error->sqlerrcode;
 	sink->failure.hint = error->hint;
 }
 
-static void
-raise_failure(const KafkaSink *sink)
+void
+kafka_raise_failure(const KafkaSink *sink)
 {
 	const SinkFailure *failure = &sink->failure;
 
@@ -181,6 +188,54 @@ raise_failure(const KafkaSink *sink)
 			 errmsg_internal("%s", failure->message),
 			 errdetail_internal("%s", failure->detail),
 			 failure->hint ? errhint("%s", failure->hint) : 0));
+}
+
+uint32
+kafka_refusal_hash(const void *data, size_t len)
+{
+	return len == 0 ? 0 : hash_bytes(data, (int) Min(len, MaxAllocSize));
+}
+
+/*
+ * What a message can be known by when it is made again: its end has times and
+ * positions, which are others then.
+ */
+static void
+note_refusal(SinkFailure *failure, const rd_kafka_message_t *message,
+			 const char *reason)
+{
+	KafkaRefusal *refusal = &failure->refusal;
+	const KafkaError *error = kafka_error(message->err);
+
+	memset(refusal, 0, sizeof(KafkaRefusal));
+	strlcpy(refusal->topic, rd_kafka_topic_name(message->rkt),
+			sizeof(refusal->topic));
+	failure->refused = error->of_message;
+	if (!error->of_message)
+		return;
+	refusal->oversized =
+		error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+	refusal->sqlerrcode = error->sqlerrcode;
+	strlcpy(refusal->reason, reason, sizeof(refusal->reason));
+	refusal->key_len = message->key_len;
+	refusal->key_hash = kafka_refusal_hash(message->key, message->key_len);
+	refusal->value_len = message->len;
+	if (message->len > REFUSAL_TAIL)
+		refusal->head_len = message->len - REFUSAL_TAIL;
+	refusal->head_hash = kafka_refusal_hash(message->payload,
+											refusal->head_len);
+}
+
+const KafkaRefusal *
+kafka_sink_refusal(const KafkaSink *sink)
+{
+	return sink->failure.refused ? &sink->failure.refusal : NULL;
+}
+
+const char *
+kafka_sink_failed_topic(const KafkaSink *sink)
+{
+	return sink->failure.has_ticket ? sink->failure.refusal.topic : NULL;
 }
 
 /* A message came back undelivered. */
@@ -194,14 +249,23 @@ message_failed(KafkaSink *sink, const rd_kafka_message_t *message)
 
 	if (failure->set || sink->closing)
 		return;
+	if (sink->transactions != NULL &&
+		(message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
+		 message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT))
+	{
+		kafka_transaction_given_up(sink);
+		return;
+	}
 	for (size_t i = 0; i < shown; i++)
 		snprintf(key + 2 * i, 3, "%02x", ((const uint8 *) message->key)[i]);
 	key[2 * shown] = '\0';
 	kafka_copy_text(reason, sizeof(reason), rd_kafka_err2str(message->err));
 
 	kafka_set_failure(sink, message->err);
-	failure->has_ticket = true;
+	failure->has_ticket = !failure->fenced &&
+		!kafka_error(message->err)->passing;
 	failure->ticket = (uint64) (uintptr_t) message->_private;
+	note_refusal(failure, message, reason);
 	snprintf(failure->message, sizeof(failure->message),
 			 "could not deliver a message to Kafka topic \"%s\"",
 			 rd_kafka_topic_name(message->rkt));
@@ -243,6 +307,8 @@ kafka_broker_seen(KafkaSink *sink)
 	sink->lost_since = 0;
 	sink->suspect = false;
 	sink->reason[0] = '\0';
+	sink->remedy = NULL;
+	sink->certificate[0] = '\0';
 }
 
 /*
@@ -281,7 +347,8 @@ kafka_sink_connected(const KafkaSink *sink, const char **reason)
 	if (reason == NULL)
 		reason = &unused;
 	*reason = NULL;
-	if (sink->lost_since == 0 && sink->queued_messages == 0)
+	if (sink->lost_since == 0 && sink->queued_messages == 0 &&
+		sink->transactions == NULL)
 		return true;
 
 	now = kafka_now_ms();
@@ -306,7 +373,18 @@ kafka_sink_connected(const KafkaSink *sink, const char **reason)
 		*reason = text;
 		return false;
 	}
+	if (kafka_transaction_stalled(sink, now, text, sizeof(text)))
+	{
+		*reason = text;
+		return false;
+	}
 	return true;
+}
+
+const char *
+kafka_sink_remedy(const KafkaSink *sink)
+{
+	return sink->remedy;
 }
 
 /* ---- topics ---- */
@@ -394,7 +472,9 @@ send_failed(KafkaSink *sink, KafkaTopic *topic, rd_kafka_error_t *error)
 
 	producer_failed(sink);
 	if (sink->failure.set)
-		raise_failure(sink);
+		kafka_raise_failure(sink);
+	if (kafka_transaction_broken(sink))
+		return KAFKA_QUEUE_FULL;	/* and poll raises */
 	ereport(ERROR,
 			(errcode(known->sqlerrcode),
 			 errmsg("could not send a message to Kafka topic \"%s\"",
@@ -421,7 +501,10 @@ kafka_sink_send(KafkaSink *sink, KafkaTopic *topic,
 	Assert(nheaders <= EVENT_MAX_HEADERS);
 
 	if (sink->failure.set)
-		raise_failure(sink);
+		kafka_raise_failure(sink);
+	if (sink->transactions != NULL &&
+		unlikely(kafka_transaction_state(sink) != KAFKA_TRANSACTION_OPEN))
+		elog(ERROR, "message outside of a Kafka transaction");
 	if (nheaders > 0)
 		size += (extra = headers_size(headers, nheaders));
 	if (sink->queued_messages > 0 &&
@@ -590,6 +673,7 @@ take_error(KafkaSink *sink, rd_kafka_event_t *event)
 {
 	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
 	char		text[sizeof(sink->reason)];
+	char	   *moment;
 
 	kafka_copy_text(text, sizeof(text), rd_kafka_event_error_string(event));
 	if (err == RD_KAFKA_RESP_ERR__FATAL)
@@ -610,8 +694,18 @@ take_error(KafkaSink *sink, rd_kafka_event_t *event)
 	 * where there is no better one.
 	 */
 	sink->suspect = true;
-	if (err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || sink->reason[0] == '\0')
-		strlcpy(sink->reason, text, sizeof(sink->reason));
+	if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && sink->reason[0] != '\0')
+		return;
+
+	/* one trouble has one text, however long a try took */
+	moment = strstr(text, " (after ");
+	if (moment != NULL)
+		*moment = '\0';
+	if (sink->certificate[0] != '\0' &&
+		strstr(text, "certificate verify failed") != NULL)
+		strlcpy(text, sink->certificate, sizeof(text));
+	strlcpy(sink->reason, text, sizeof(sink->reason));
+	sink->remedy = kafka_connection_hint(err, text);
 }
 
 static void
@@ -627,6 +721,9 @@ take_log(KafkaSink *sink, rd_kafka_event_t *event)
 		return;
 	kafka_copy_text(facility_copy, sizeof(facility_copy), facility);
 	kafka_copy_text(text, sizeof(text), line);
+	if (strcmp(facility_copy, "SSLCERTVRFY") == 0)
+		kafka_certificate_reason(sink->certificate, sizeof(sink->certificate),
+								 text);
 	log_line(sink, facility_copy, text, level >= 7);
 }
 
@@ -670,8 +767,8 @@ empty_pipe(KafkaSink *sink)
  * the queue, the next event will write one; and as long as nothing was found
  * in the queue since, the pipe need not be looked at.
  */
-static int
-drain(KafkaSink *sink)
+int
+kafka_sink_drain(KafkaSink *sink)
 {
 	int			acknowledged = 0;
 
@@ -716,13 +813,18 @@ service(KafkaSink *sink)
 int
 kafka_sink_poll(KafkaSink *sink)
 {
-	int			acknowledged = drain(sink);
+	int			acknowledged;
 
+	if (sink->transactions != NULL)
+		kafka_transactions_take(sink);
+	acknowledged = kafka_sink_drain(sink);
+	if (sink->transactions != NULL)
+		kafka_transactions_check(sink);
 	service(sink);
 	if (unlikely(sink->failure.set))
 	{
 		kafka_end_topic_request(sink);
-		raise_failure(sink);
+		kafka_raise_failure(sink);
 	}
 	return acknowledged;
 }
@@ -765,14 +867,33 @@ make_conf(const KafkaSinkConfig *config, bool mock)
 	Option		last[] = {
 		{"allow.auto.create.topics", mock ? "true" : "false"},
 	};
+	Option		single[] = {
+		{"batch.num.messages", "1"},
+	};
+	char		timeout[32];
+
+	/* A message of a transaction waits no longer than that may take. */
+	Option		at_least_once[] = {
+		{"message.timeout.ms", "0"},
+	};
+	Option		exactly_once[] = {
+		{"transactional.id", unconstify(char *, config->transactional_id)},
+		{"transaction.timeout.ms", timeout},
+	};
 	char		errstr[256];
+
+	snprintf(timeout, sizeof(timeout), "%d", config->transaction_timeout_ms);
 
 	if ((!mock && !set_properties(conf, first, 1)) ||
 		(config->client_id != NULL && !set_properties(conf, first + 1, 1)) ||
 		!set_properties(conf, default_properties, lengthof(default_properties)) ||
 		!set_properties(conf, config->options.options, config->options.count) ||
 		!set_properties(conf, fixed_properties, lengthof(fixed_properties)) ||
-		!set_properties(conf, last, lengthof(last)))
+		!set_properties(conf, last, lengthof(last)) ||
+		(config->single_messages && !set_properties(conf, single, 1)) ||
+		(config->transactional_id == NULL ?
+		 !set_properties(conf, at_least_once, lengthof(at_least_once)) :
+		 !set_properties(conf, exactly_once, lengthof(exactly_once))))
 	{
 		rd_kafka_conf_destroy(conf);
 		return NULL;
@@ -784,6 +905,8 @@ make_conf(const KafkaSinkConfig *config, bool mock)
 	 */
 	rd_kafka_conf_set(conf, "sasl.kerberos.min.time.before.relogin", "0",
 					  errstr, sizeof(errstr));
+	/* a build without TLS refuses it */
+	rd_kafka_conf_set_ssl_cert_verify_cb(conf, kafka_name_certificate_error);
 	rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR |
 							 RD_KAFKA_EVENT_LOG);
 	return conf;
@@ -912,6 +1035,20 @@ sender_thread(void *arg)
 	return NULL;
 }
 
+bool
+kafka_start_thread(pthread_t *thread, void *(*run) (void *arg), void *arg)
+{
+	sigset_t	all;
+	sigset_t	before;
+	bool		started;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	started = pthread_create(thread, NULL, run, arg) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return started;
+}
+
 /*
  * NULL if there is no thread to be had: then everything waits for its linger.
  */
@@ -919,21 +1056,13 @@ static Sender *
 start_sender(rd_kafka_t *rk)
 {
 	Sender	   *sender = calloc(1, sizeof(Sender));
-	sigset_t	all;
-	sigset_t	before;
-	bool		started;
 
 	if (sender == NULL)
 		return NULL;
 	sender->rk = rk;
 	pthread_mutex_init(&sender->mutex, NULL);
 	pthread_cond_init(&sender->cond, NULL);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	started = pthread_create(&sender->thread, NULL, sender_thread,
-							 sender) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (started)
+	if (kafka_start_thread(&sender->thread, sender_thread, sender))
 		return sender;
 	free(sender);
 	return NULL;
@@ -959,7 +1088,9 @@ kafka_sink_push(KafkaSink *sink)
 {
 	Sender	   *sender = sink->sender;
 
-	if (sender == NULL || sink->queued_messages == 0)
+	/* A commit pushes by itself. */
+	if (sender == NULL || sink->queued_messages == 0 ||
+		kafka_transaction_state(sink) == KAFKA_TRANSACTION_COMMIT)
 		return;
 	pthread_mutex_lock(&sender->mutex);
 	if (!sender->wanted)
@@ -984,6 +1115,24 @@ lingers_by_choice(const OptionList *options)
 	return false;
 }
 
+/*
+ * Up to 2.5.2 there are defects that end in a fatal error or, seldom, in a
+ * crash.  Either way the next process starts where Kafka's transactions ended.
+ */
+static void
+warn_of_version(void)
+{
+	static bool warned = false;
+
+	if (warned || rd_kafka_version() >= FIXED_VERSION)
+		return;
+	warned = true;
+	ereport(LOG,
+			(errhidecontext(true),
+			 errmsg("%s has known defects in transactions", kafka_sink_version()),
+			 errdetail("They are mended in 2.5.3.  They may end the stream's worker, which then starts again: they cost time and never a row.")));
+}
+
 KafkaSink *
 kafka_sink_create(const KafkaSinkConfig *config)
 {
@@ -996,6 +1145,7 @@ kafka_sink_create(const KafkaSinkConfig *config)
 	char		reason[512];
 
 	kafka_sink_check_options("wal2kafka.kafka_options", &config->options, true);
+	kafka_check_mechanism(&config->options);
 	for (int i = 0; i < config->options.count; i++)
 		mock |= strcmp(config->options.options[i].name,
 					   "test.mock.num.brokers") == 0;
@@ -1032,6 +1182,17 @@ kafka_sink_create(const KafkaSinkConfig *config)
 	renew_tokens_in_background(sink);
 	if (!lingers_by_choice(&config->options))
 		sink->sender = start_sender(sink->rk);
+	if (config->transactional_id != NULL)
+	{
+		if (!kafka_transactions_start(sink))
+		{
+			kafka_sink_destroy(sink, 0);
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+					 errmsg("could not start a thread for Kafka transactions")));
+		}
+		warn_of_version();
+	}
 	return sink;
 }
 
@@ -1045,11 +1206,20 @@ kafka_sink_create(const KafkaSinkConfig *config)
 typedef struct DestroyJob
 {
 	rd_kafka_t *rk;
+	KafkaTransactions *transactions;
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
 	bool		done;
 	bool		abandoned;
 } DestroyJob;
+
+static void
+destroy_client(rd_kafka_t *rk, KafkaTransactions *transactions)
+{
+	if (transactions != NULL)
+		kafka_transactions_join(transactions);
+	rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
 
 static void *
 destroy_thread(void *arg)
@@ -1057,7 +1227,7 @@ destroy_thread(void *arg)
 	DestroyJob *job = arg;
 	bool		abandoned;
 
-	rd_kafka_destroy_flags(job->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	destroy_client(job->rk, job->transactions);
 	pthread_mutex_lock(&job->mutex);
 	job->done = true;
 	abandoned = job->abandoned;
@@ -1068,45 +1238,31 @@ destroy_thread(void *arg)
 	return NULL;
 }
 
-static bool
-start_destroy_thread(DestroyJob *job)
-{
-	sigset_t	all;
-	sigset_t	before;
-	pthread_t	thread;
-	bool		started;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	started = pthread_create(&thread, NULL, destroy_thread, job) == 0;
-	if (started)
-		pthread_detach(thread);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return started;
-}
-
 void
-kafka_destroy_client(rd_kafka_t *rk)
+kafka_destroy_client(rd_kafka_t *rk, KafkaTransactions *transactions)
 {
 	DestroyJob *job = malloc(sizeof(DestroyJob));
+	pthread_t	thread;
 	struct timespec limit;
 	bool		done;
 
 	if (job == NULL)
 	{
-		rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+		destroy_client(rk, transactions);
 		return;
 	}
 	job->rk = rk;
+	job->transactions = transactions;
 	job->done = job->abandoned = false;
 	pthread_mutex_init(&job->mutex, NULL);
 	pthread_cond_init(&job->cond, NULL);
-	if (!start_destroy_thread(job))
+	if (!kafka_start_thread(&thread, destroy_thread, job))
 	{
 		free(job);
-		rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+		destroy_client(rk, transactions);
 		return;
 	}
+	pthread_detach(thread);
 
 	clock_gettime(CLOCK_REALTIME, &limit);
 	limit.tv_sec += (limit.tv_nsec / 1000000 + DESTROY_LIMIT) / 1000;
@@ -1135,12 +1291,18 @@ kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 	 * is up; in small slices it makes librdkafka send without lingering.
 	 */
 	sink->closing = true;
-	drain(sink);
-	while (sink->queued_messages > 0 && sink->lost_since == 0 &&
+	kafka_sink_drain(sink);
+	if (sink->transactions != NULL)
+	{
+		if (!sink->failure.set && sink->lost_since == 0 && !sink->suspect)
+			kafka_transactions_settle(sink, limit);
+		kafka_transactions_stop(sink->transactions);
+	}
+	while (sink->transactions == NULL && sink->queued_messages > 0 && sink->lost_since == 0 &&
 		   !sink->suspect && kafka_now_ms() < limit)
 	{
 		rd_kafka_flush(sink->rk, 2);
-		drain(sink);
+		kafka_sink_drain(sink);
 	}
 
 	stop_sender(sink->sender);
@@ -1149,7 +1311,7 @@ kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 	rd_kafka_purge(sink->rk, RD_KAFKA_PURGE_F_QUEUE |
 				   RD_KAFKA_PURGE_F_INFLIGHT |
 				   RD_KAFKA_PURGE_F_NON_BLOCKING);
-	drain(sink);
+	kafka_sink_drain(sink);
 
 	rd_kafka_queue_io_event_enable(sink->queue, -1, NULL, 0);
 	rd_kafka_queue_destroy(sink->queue);
@@ -1159,6 +1321,6 @@ kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 			 topic = topic->next)
 			rd_kafka_topic_destroy(topic->rkt);
 	}
-	kafka_destroy_client(sink->rk);
+	kafka_destroy_client(sink->rk, sink->transactions);
 	free_sink(sink);
 }

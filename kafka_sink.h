@@ -37,6 +37,9 @@ typedef struct KafkaSinkConfig
 	const char *transactional_id;
 	int			transaction_timeout_ms;
 
+	/* no two messages in one request's batch: a refusal is of one then */
+	bool		single_messages;
+
 	/*
 	 * One message was acknowledged; called from kafka_sink_poll() and
 	 * kafka_sink_destroy().  Must not raise.
@@ -121,6 +124,37 @@ extern int	kafka_sink_poll(KafkaSink *sink);
 extern bool kafka_sink_failed_ticket(const KafkaSink *sink, uint64 *ticket);
 
 /*
+ * A message that a broker refused for what it is, rather than for what it
+ * meets there.  Hashes are kafka_refusal_hash() of the key and of the first
+ * head_len bytes of the value.
+ */
+#define KAFKA_TOPIC_LEN		249
+
+typedef struct KafkaRefusal
+{
+	char		topic[KAFKA_TOPIC_LEN + 1];
+	uint32		key_hash;
+	uint32		head_hash;
+	size_t		key_len;
+	size_t		value_len;
+	size_t		head_len;
+	bool		oversized;		/* it is too large */
+	int			sqlerrcode;
+	char		reason[256];	/* the broker's, for people */
+} KafkaRefusal;
+
+extern uint32 kafka_refusal_hash(const void *data, size_t len);
+
+/*
+ * After kafka_sink_poll() has raised: was it for such a message?  NULL: no.
+ * Valid until the sink is destroyed.
+ */
+extern const KafkaRefusal *kafka_sink_refusal(const KafkaSink *sink);
+
+/* The topic of the message that failed; NULL where none did. */
+extern const char *kafka_sink_failed_topic(const KafkaSink *sink);
+
+/*
  * Send what is queued now, rather than wait for more to go with it.  To be
  * called before a sleep: while there is more to decode, full requests cost
  * less.  Does nothing when the options set linger.ms: then that holds.
@@ -141,6 +175,12 @@ extern uint64 kafka_sink_queued_messages(const KafkaSink *sink);
  * call into the sink); otherwise it is set to NULL.  reason may be NULL.
  */
 extern bool kafka_sink_connected(const KafkaSink *sink, const char **reason);
+
+/*
+ * While no broker answers: what to do about it, a constant, or NULL where the
+ * reason tells no more than that.
+ */
+extern const char *kafka_sink_remedy(const KafkaSink *sink);
 
 /*
  * Transactions, of a sink that has a transactional id.  Nothing here waits:

@@ -9,14 +9,19 @@
  * No error is raised while something of librdkafka's is held that only we
  * can give back: records that were taken from its queue belong to the source
  * until it gives them back.
+ *
+ * A consumer that reads what is committed is told, where a partition ends,
+ * only about the end of that.  A transaction that is still open hides what is
+ * behind its first record, of other producers, too.  So the ends are asked for
+ * by a consumer that reads everything; whoever reads up to them has all, or
+ * waits.  The consumer that reads is another one, made when it is needed.
  */
 #include "postgres.h"
 
 #include <fcntl.h>
-#include <librdkafka/rdkafka.h>
 #include <unistd.h>
 
-#include "kafka_sink.h"
+#include "kafka_private.h"
 #include "kafka_source.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -34,10 +39,18 @@
 /* Longest time, in ms, without a look at interrupts. */
 #define SLICE_MS		250
 
+typedef struct SourceClient
+{
+	rd_kafka_t *rk;				/* NULL: not made yet */
+	rd_kafka_queue_t *main_queue;	/* errors and logs */
+} SourceClient;
+
 struct KafkaSource
 {
-	rd_kafka_t *rk;
-	rd_kafka_queue_t *main_queue;	/* errors and logs */
+	SourceClient looking;		/* reads everything */
+	SourceClient reading;		/* what is committed; NULL where that is not
+								 * asked for, too */
+	rd_kafka_conf_t *reading_conf;	/* NULL: used, or of no use */
 	int			timeout_ms;
 	TimestampTz progress;		/* something arrived */
 	char		reason[256];	/* last transport error; empty: none */
@@ -50,6 +63,7 @@ struct KafkaSource
 	int32		partition;
 	int64		position;		/* next offset to be expected */
 	int64		end;
+	bool		hidden;			/* what comes next is not committed */
 	rd_kafka_message_t *batch[BATCH];
 	int			nbatch;
 	int			next;			/* in batch */
@@ -64,8 +78,9 @@ static const Option fixed_properties[] = {
 	{"enable.auto.commit", "false"},
 	{"auto.offset.reset", "error"},
 	{"allow.auto.create.topics", "false"},
-	{"isolation.level", "read_committed"},
-	{"fetch.wait.max.ms", "100"},
+	{"isolation.level", "read_uncommitted"},
+	/* the end of a partition shows in a fetch that finds nothing */
+	{"fetch.wait.max.ms", "10"},
 	{"queued.min.messages", "100000"},
 	{"queued.max.messages.kbytes", "8192"},
 	{"fetch.message.max.bytes", "2097152"},
@@ -148,39 +163,76 @@ close_pipe(KafkaSource *source)
 	ReleaseExternalFD();
 }
 
-KafkaSource *
-kafka_source_create(const char *bootstrap_servers, const char *client_id,
-					const OptionList *options, int timeout_ms)
+/*
+ * Make a client; conf is used up.  False if librdkafka refuses it.
+ */
+static bool
+make_client(SourceClient *client, rd_kafka_conf_t *conf)
 {
-	KafkaSource *source;
-	rd_kafka_conf_t *conf;
 	rd_kafka_error_t *error;
 	char		errstr[512];	/* may quote a secret: not used */
+
+	client->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, errstr, sizeof(errstr));
+	if (client->rk == NULL)
+	{
+		rd_kafka_conf_destroy(conf);
+		return false;
+	}
+	rd_kafka_set_log_queue(client->rk, NULL);
+	client->main_queue = rd_kafka_queue_get_main(client->rk);
+	error = rd_kafka_sasl_background_callbacks_enable(client->rk);
+	if (error != NULL)
+		rd_kafka_error_destroy(error);
+	return true;
+}
+
+static void
+end_client(SourceClient *client)
+{
+	if (client->rk == NULL)
+		return;
+	rd_kafka_queue_destroy(client->main_queue);
+	kafka_destroy_client(client->rk, NULL);
+	client->rk = NULL;
+}
+
+static void
+raise_refusal(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("could not create a Kafka consumer"),
+			 errhint("See wal2kafka.kafka_options and wal2kafka.kafka_options_file.")));
+}
+
+KafkaSource *
+kafka_source_create(const char *bootstrap_servers, const char *client_id,
+					const OptionList *options, int timeout_ms,
+					bool committed_only)
+{
+	static const Option committed = {"isolation.level", "read_committed"};
+	KafkaSource *source;
+	rd_kafka_conf_t *conf;
 
 	kafka_sink_check_options("wal2kafka.kafka_options", options, true);
 	source = MemoryContextAllocZero(TopMemoryContext, sizeof(KafkaSource));
 	source->timeout_ms = timeout_ms;
 	make_pipe(source);
 	conf = make_conf(bootstrap_servers, client_id, options);
-	if (conf != NULL)
-		source->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, errstr,
-								  sizeof(errstr));
-	if (source->rk == NULL)
+	if (conf != NULL && committed_only)
 	{
-		if (conf != NULL)
+		source->reading_conf = rd_kafka_conf_dup(conf);
+		if (!set_properties(source->reading_conf, &committed, 1))
+		{
 			rd_kafka_conf_destroy(conf);
-		close_pipe(source);
-		pfree(source);
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("could not create a Kafka consumer"),
-				 errhint("See wal2kafka.kafka_options and wal2kafka.kafka_options_file.")));
+			conf = NULL;
+		}
 	}
-	rd_kafka_set_log_queue(source->rk, NULL);
-	source->main_queue = rd_kafka_queue_get_main(source->rk);
-	error = rd_kafka_sasl_background_callbacks_enable(source->rk);
-	if (error != NULL)
-		rd_kafka_error_destroy(error);
+	if (conf == NULL || !make_client(&source->looking, conf))
+	{
+		kafka_source_destroy(source);
+		raise_refusal();
+	}
 	return source;
 }
 
@@ -190,10 +242,26 @@ kafka_source_destroy(KafkaSource *source)
 	if (source == NULL)
 		return;
 	kafka_source_end(source);
-	rd_kafka_queue_destroy(source->main_queue);
-	rd_kafka_destroy_flags(source->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	end_client(&source->reading);
+	end_client(&source->looking);
+	if (source->reading_conf != NULL)
+		rd_kafka_conf_destroy(source->reading_conf);
 	close_pipe(source);
 	pfree(source);
+}
+
+/*
+ * The client that reads.
+ */
+static rd_kafka_t *
+reader_of(KafkaSource *source)
+{
+	rd_kafka_conf_t *conf = source->reading_conf;
+
+	source->reading_conf = NULL;
+	if (conf != NULL && !make_client(&source->reading, conf))
+		raise_refusal();
+	return source->reading.rk != NULL ? source->reading.rk : source->looking.rk;
 }
 
 /* ---- waiting ---- */
@@ -203,11 +271,13 @@ kafka_source_destroy(KafkaSource *source)
  * reason, should that take too long.  Lines of its log repeat them.
  */
 static void
-take_events(KafkaSource *source)
+take_events(KafkaSource *source, SourceClient *client)
 {
 	rd_kafka_event_t *event;
 
-	while ((event = rd_kafka_queue_poll(source->main_queue, 0)) != NULL)
+	if (client->rk == NULL)
+		return;
+	while ((event = rd_kafka_queue_poll(client->main_queue, 0)) != NULL)
 	{
 		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR &&
 			rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
@@ -232,10 +302,20 @@ static void
 check_wait(KafkaSource *source)
 {
 	CHECK_FOR_INTERRUPTS();
-	take_events(source);
+	take_events(source, &source->looking);
+	take_events(source, &source->reading);
 	if (!TimestampDifferenceExceeds(source->progress, GetCurrentTimestamp(),
 									source->timeout_ms))
 		return;
+	if (source->hidden)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("an open transaction hides records of Kafka topic \"%s\"",
+						rd_kafka_topic_name(source->topic)),
+				 errdetail("Partition %d ends at offset " INT64_FORMAT ", but for %d seconds could only be read up to " INT64_FORMAT ".",
+						   (int) source->partition, source->end,
+						   source->timeout_ms / 1000, source->position),
+				 errhint("Look for a program that writes to the topic, or for a transaction that hangs (kafka-transactions.sh).")));
 	ereport(ERROR,
 			(errcode(ERRCODE_CONNECTION_FAILURE),
 			 errmsg("no Kafka broker has answered for %d seconds",
@@ -277,13 +357,13 @@ static int
 count_partitions(KafkaSource *source, const char *name)
 {
 	const struct rd_kafka_metadata *metadata;
-	rd_kafka_topic_t *topic = rd_kafka_topic_new(source->rk, name, NULL);
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(source->looking.rk, name, NULL);
 	rd_kafka_resp_err_t err;
 	int			result = -1;
 
 	if (topic == NULL)
 		return 0;
-	err = rd_kafka_metadata(source->rk, 0, topic, &metadata, SLICE_MS);
+	err = rd_kafka_metadata(source->looking.rk, 0, topic, &metadata, SLICE_MS);
 	if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
 	{
 		if (metadata->topic_cnt == 1)
@@ -316,7 +396,7 @@ ask_ends(KafkaSource *source, KafkaPartition *partitions, int n, bool high)
 		rd_kafka_topic_partition_list_add(list, partitions[i].topic,
 										  partitions[i].id)->offset =
 			high ? RD_KAFKA_OFFSET_END : RD_KAFKA_OFFSET_BEGINNING;
-	err = rd_kafka_offsets_for_times(source->rk, list, SLICE_MS);
+	err = rd_kafka_offsets_for_times(source->looking.rk, list, SLICE_MS);
 	for (int i = 0; i < n && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
 	{
 		rd_kafka_topic_partition_t *answer =
@@ -392,20 +472,23 @@ void
 kafka_source_begin(KafkaSource *source, const KafkaPartition *partition)
 {
 	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+	rd_kafka_t *rk;
 
 	kafka_source_end(source);
+	source->hidden = false;
 	source->partition = partition->id;
 	source->position = partition->low;
 	source->end = partition->high;
 	if (source->position >= source->end)
 		return;
 
-	source->topic = rd_kafka_topic_new(source->rk, partition->topic, NULL);
+	rk = reader_of(source);
+	source->topic = rd_kafka_topic_new(rk, partition->topic, NULL);
 	if (source->topic == NULL)
 		err = rd_kafka_last_error();
 	else
 	{
-		source->records = rd_kafka_queue_new(source->rk);
+		source->records = rd_kafka_queue_new(rk);
 		rd_kafka_queue_io_event_enable(source->records, source->wake_write,
 									   "", 1);
 		if (rd_kafka_consume_start_queue(source->topic, partition->id,
@@ -485,8 +568,12 @@ take_error(KafkaSource *source, const rd_kafka_message_t *message)
 
 	if (err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
 	{
-		/* the last offsets may have no record, compacted as they were */
+		/*
+		 * The last offsets may have no record, compacted as they were.  Where
+		 * that is not the end, what is open has to end first.
+		 */
 		source->position = Max(source->position, message->offset);
+		source->hidden = true;
 		return;
 	}
 	check_refusal(source, err);
@@ -522,6 +609,7 @@ kafka_source_next(KafkaSource *source, KafkaRecord *record)
 			continue;
 		}
 		source->position = message->offset + 1;
+		source->hidden = false;
 		if (message->offset >= source->end)
 			break;
 		record->partition = message->partition;

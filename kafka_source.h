@@ -7,9 +7,8 @@
  * librdkafka's threads never run our code, and what they have to say is
  * polled.  It joins no consumer group and commits nothing.
  *
- * A source is for a process that reads and ends.  It does not wait for a
- * broker for ever: after the timeout, ERRCODE_CONNECTION_FAILURE is raised.
- * Waits answer interrupts.
+ * A source does not wait for a broker for ever: after the timeout,
+ * ERRCODE_CONNECTION_FAILURE is raised.  Waits answer interrupts.
  */
 #ifndef WAL2KAFKA_KAFKA_SOURCE_H
 #define WAL2KAFKA_KAFKA_SOURCE_H
@@ -18,7 +17,10 @@
 
 typedef struct KafkaSource KafkaSource;
 
-/* A partition and what it holds: offsets from low to, not including, high. */
+/*
+ * A partition and what it holds: offsets from low to, not including, high.
+ * Records of transactions that are not committed count.
+ */
 typedef struct KafkaPartition
 {
 	const char *topic;
@@ -40,16 +42,22 @@ typedef struct KafkaRecord
 } KafkaRecord;
 
 /*
- * Make a consumer, for the rest of the process.  options are those of the
- * stream's producer (kafka_sink.h), of which a consumer heeds what it knows.
+ * Make a consumer.  options are those of the stream's producer (kafka_sink.h),
+ * of which a consumer heeds what it knows.  With committed_only it reads
+ * nothing of transactions that were aborted, and what is hidden by one that is
+ * open it waits for, and raises ERRCODE_OBJECT_IN_USE after the timeout.
  * Raises on wrong options.  Does not wait.
  */
 extern KafkaSource *kafka_source_create(const char *bootstrap_servers,
 										const char *client_id,
 										const OptionList *options,
-										int timeout_ms);
+										int timeout_ms,
+										bool committed_only);
 
-/* Never raises; NULL is allowed. */
+/*
+ * Never raises; NULL is allowed.  Takes milliseconds, or half a second if
+ * librdkafka's threads hang in a name look-up.
+ */
 extern void kafka_source_destroy(KafkaSource *source);
 
 /*

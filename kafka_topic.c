@@ -16,6 +16,9 @@
 /* Times in milliseconds. */
 #define REQUEST_TIMEOUT		10000
 #define RETRY_INTERVAL		1000
+#define LOOK_TIMEOUT		1000
+
+#define HINT_CREATE "The stream's Kafka user needs the operations DESCRIBE and WRITE on the topic, and CREATE on it or on the cluster, or somebody else has to create it. Then the stream goes on by itself."
 
 /* ---- making them ---- */
 
@@ -151,6 +154,44 @@ kafka_end_topic_request(KafkaSink *sink)
 }
 
 /*
+ * Whoever may not create topics is not told that they exist.  Ask for the
+ * topics that there are; the caller has an answer, so a broker is there, and
+ * this takes no time to speak of.
+ */
+static bool
+look_for_refused_topics(KafkaSink *sink)
+{
+	TopicRequest *request = sink->request;
+	const struct rd_kafka_metadata *metadata;
+	bool		progress = false;
+
+	if (rd_kafka_metadata(sink->rk, 1, NULL, &metadata,
+						  LOOK_TIMEOUT) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return false;			/* once more, with the next request */
+	for (int i = 0; i < request->ntopics; i++)
+	{
+		PendingTopic *pending = &request->topics[i];
+
+		if (!pending->refused)
+			continue;
+		for (int j = 0; j < metadata->topic_cnt && !pending->exists; j++)
+			pending->exists =
+				metadata->topics[j].err == RD_KAFKA_RESP_ERR_NO_ERROR &&
+				strcmp(metadata->topics[j].topic, pending->name) == 0;
+		progress |= pending->exists;
+		if (!pending->exists && !sink->failure.set)
+		{
+			topic_refused(sink, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+						  pending->name,
+						  "The stream's Kafka user may not create it, and sees no topic of that name.");
+			sink->failure.hint = HINT_CREATE;
+		}
+	}
+	rd_kafka_metadata_destroy(metadata);
+	return progress;
+}
+
+/*
  * Take one topic's result.  Returns true if the topic is now known to exist
  * and was not before.
  */
@@ -160,7 +201,9 @@ take_topic_result(KafkaSink *sink, const rd_kafka_topic_result_t *result)
 	rd_kafka_resp_err_t err = rd_kafka_topic_result_error(result);
 	const char *name = rd_kafka_topic_result_name(result);
 
-	if (err != RD_KAFKA_RESP_ERR_NO_ERROR &&
+	bool		refused = (err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+
+	if (err != RD_KAFKA_RESP_ERR_NO_ERROR && !refused &&
 		err != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 	{
 		if (!kafka_error(err)->passing)
@@ -174,8 +217,10 @@ take_topic_result(KafkaSink *sink, const rd_kafka_topic_result_t *result)
 
 		if (!pending->exists && strcmp(pending->name, name) == 0)
 		{
-			pending->exists = true;
-			return true;
+			pending->refused = refused;
+			pending->exists = !refused;
+			sink->request->refused |= refused;
+			return !refused;
 		}
 	}
 	return false;
@@ -208,6 +253,8 @@ kafka_take_topic_result(KafkaSink *sink, rd_kafka_event_t *event)
 													  &nresults);
 		for (size_t i = 0; i < nresults; i++)
 			progress |= take_topic_result(sink, results[i]);
+		if (request->refused)
+			progress |= look_for_refused_topics(sink);
 	}
 
 	for (int i = 0; i < request->ntopics; i++)
@@ -247,8 +294,10 @@ open_search(Search *search, KafkaSink *sink)
 	rd_kafka_conf_t *conf = rd_kafka_conf_dup(rd_kafka_conf(sink->rk));
 	char		errstr[512];
 
-	rd_kafka_conf_set(conf, "enable.idempotence", "false",
-					  errstr, sizeof(errstr));
+	/* one with a transactional id is none before it is initialised */
+	if (sink->transactions == NULL)
+		rd_kafka_conf_set(conf, "enable.idempotence", "false",
+						  errstr, sizeof(errstr));
 	search->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
 	if (search->rk == NULL)
 	{
@@ -268,7 +317,7 @@ close_search(Search *search)
 	if (search->partitions != NULL)
 		rd_kafka_topic_partition_list_destroy(search->partitions);
 	rd_kafka_queue_destroy(search->queue);
-	kafka_destroy_client(search->rk);
+	kafka_destroy_client(search->rk, NULL);
 	search->rk = NULL;
 }
 

@@ -338,7 +338,16 @@ options_read_file(const char *setting, const char *path)
 				 errmsg("could not open file \"%s\" of setting \"%s\": %m",
 						path, setting),
 				 errhint("Make the file readable for the server's user, or correct the setting.")));
-	check_file(setting, path, fd, &st);
+	PG_TRY();
+	{
+		check_file(setting, path, fd, &st);
+	}
+	PG_CATCH();
+	{
+		CloseTransientFile(fd); /* callers may go on after an error */
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 
 	buffer = palloc(st.st_size + 1);
 	len = read_all(fd, buffer, st.st_size);

@@ -823,7 +823,10 @@ place_give(PlaceExchange *exchange, XLogRecPtr position)
 	failed = ncommitted > PLACE_MAX_XIDS;
 	if (!failed)
 	{
-		memcpy(exchange->xids, committed, sizeof(TransactionId) * ncommitted);
+		/* without any there may be no array yet */
+		if (ncommitted > 0)
+			memcpy(exchange->xids, committed,
+				   sizeof(TransactionId) * ncommitted);
 		exchange->nxids = ncommitted;
 	}
 	if (want_offsets && !failed)

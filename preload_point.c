@@ -80,7 +80,7 @@ ends_work(StreamState *stream, const Settings *settings, dsm_segment *segment)
 									   kafka_sink_check_options);
 	KafkaSource *source = kafka_source_create(settings->bootstrap_servers,
 											  "wal2kafka-preload-point",
-											  &options, TIMEOUT_MS);
+											  &options, TIMEOUT_MS, true);
 	KafkaPartition *partitions;
 	int			ntables;
 	List	   *selected;

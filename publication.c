@@ -417,6 +417,7 @@ filter_of(PublicationRules *rules, EventKind kind)
 		case EVENT_TRANSACTION:
 		case EVENT_HEARTBEAT:
 		case EVENT_NOTIFICATION:
+		case EVENT_DEAD_LETTER:
 			break;
 	}
 	return NULL;

@@ -24,6 +24,9 @@
 
 #define BLOCK_SIZE		(64 * 1024)
 
+/* Behind a block's size: for the report that is put at its end. */
+#define CHECKPOINT_ROOM	1024
+
 /* Length of a text that is NULL. */
 #define NO_TEXT			PG_UINT32_MAX
 
@@ -79,6 +82,7 @@ typedef struct RelayEvent
 	bool		has_context;
 	bool		has_timestamp;
 	bool		no_identity;
+	bool		reduced;
 } RelayEvent;
 
 typedef struct RelayReport
@@ -106,6 +110,12 @@ struct RelaySink
 	int			patience_ms;	/* 0: none is needed */
 	bool		keep;			/* what is late */
 	List	   *late;			/* LateBlock, the first perhaps half sent */
+
+	/* see relay_sink_checkpoints(); NULL: none */
+	void		(*checkpoint) (void *arg, StringInfo buf);
+	void	   *checkpoint_arg;
+	StringInfoData report;		/* used again and again */
+	bool		events;			/* the block has some, and no report behind */
 };
 
 /* A target that the reader has defined; in the hash RelaySource.targets. */
@@ -137,7 +147,8 @@ struct RelaySource
 static void
 set_block(RelaySink *sink, Size size)
 {
-	char	   *block = MemoryContextAlloc(TopMemoryContext, size);
+	char	   *block = MemoryContextAllocHuge(TopMemoryContext,
+											   size + CHECKPOINT_ROOM);
 
 	if (sink->block != NULL)
 		pfree(sink->block);
@@ -204,11 +215,41 @@ keep_block(RelaySink *sink)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Put a report at the end of the block, which may have to grow for it.
+ */
+static void
+add_checkpoint(RelaySink *sink)
+{
+	RelayReport *record;
+	Size		len;
+
+	sink->events = false;
+	resetStringInfo(&sink->report);
+	sink->checkpoint(sink->checkpoint_arg, &sink->report);
+	if (sink->report.len == 0)
+		return;
+	len = MAXALIGN(sizeof(RelayReport) + sink->report.len);
+	if (sink->used + len > sink->size + CHECKPOINT_ROOM)
+	{
+		sink->block = repalloc_huge(sink->block, sink->used + len);
+		sink->size = sink->used + len;
+	}
+	record = (RelayReport *) (sink->block + sink->used);
+	sink->used += len;
+	record->record.len = (uint32) len;
+	record->record.type = RECORD_REPORT;
+	record->len = sink->report.len;
+	memcpy(record + 1, sink->report.data, sink->report.len);
+}
+
 static void
 send_block(RelaySink *sink, bool wake)
 {
 	if (sink->used == 0)
 		return;
+	if (sink->checkpoint != NULL && sink->events)
+		add_checkpoint(sink);
 	if (sink->late != NIL ||
 		!try_block(sink, sink->block, sink->used, wake))
 		keep_block(sink);
@@ -351,6 +392,7 @@ sink_emit(EventSink *base, const Event *event)
 			text_size(event->headers[i].value, event->headers[i].value_len);
 
 	record = put_record(sink, RECORD_EVENT, size);
+	sink->events = true;
 	record->lsn = event->lsn;
 	record->time = event->time;
 	record->index = event->index;
@@ -364,6 +406,7 @@ sink_emit(EventSink *base, const Event *event)
 	record->has_context = event->has_context;
 	record->has_timestamp = event->has_timestamp;
 	record->no_identity = event->no_identity;
+	record->reduced = event->reduced;
 	to = (char *) (record + 1);
 	for (int i = 0; i < event->nheaders; i++)
 	{
@@ -441,7 +484,43 @@ relay_sink_report(RelaySink *sink, const void *data, Size len)
 
 	record->len = len;
 	memcpy(record + 1, data, len);
+	sink->events = false;
 	send_block(sink, true);
+}
+
+void
+relay_sink_drop_events(RelaySink *sink)
+{
+	char	   *from = sink->block;
+	char	   *to = sink->block;
+	char	   *end = sink->block + sink->used;
+
+	sink->events = false;
+	while (from < end)
+	{
+		Size		len = ((RelayRecord *) from)->len;
+
+		if (((RelayRecord *) from)->type != RECORD_EVENT)
+		{
+			memmove(to, from, len);
+			to += len;
+		}
+		from += len;
+	}
+	sink->used = to - sink->block;
+}
+
+void
+relay_sink_checkpoints(RelaySink *sink,
+					   void (*checkpoint) (void *arg, StringInfo buf),
+					   void *arg)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	sink->checkpoint = checkpoint;
+	sink->checkpoint_arg = arg;
+	initStringInfo(&sink->report);
+	MemoryContextSwitchTo(old);
 }
 
 void
@@ -603,6 +682,7 @@ take_event(RelaySource *source, RelayEvent *record, Event *event)
 	event->has_timestamp = record->has_timestamp;
 	event->timestamp_ms = record->timestamp_ms;
 	event->no_identity = record->no_identity;
+	event->reduced = record->reduced;
 	event->nheaders = record->nheaders;
 	event->headers = source->headers;
 	for (int i = 0; i < event->nheaders; i++)
@@ -653,6 +733,12 @@ next_record(RelaySource *source, RelayItem *item)
 	source->next += record->len;
 	source->left -= record->len;
 	return record;
+}
+
+bool
+relay_source_in_block(const RelaySource *source)
+{
+	return source->left > 0;
 }
 
 RelayItem

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "event.h"
+#include "lib/stringinfo.h"
 #include "storage/shm_mq.h"
 
 /* Bytes of a queue.  A larger event goes through it in pieces. */
@@ -50,6 +51,23 @@ extern EventSink *relay_sink_events(RelaySink *sink);
  */
 extern void relay_sink_patience(RelaySink *sink, int ms, bool keep);
 
+/*
+ * Before a block with events is handed over, make a report to be put at its
+ * end: the receiver has the two together or not at all.  checkpoint() may
+ * append nothing, which is none; it must not send anything.  Of a block that
+ * ends with another report it is not asked.
+ */
+extern void relay_sink_checkpoints(RelaySink *sink,
+								   void (*checkpoint) (void *arg,
+													   StringInfo buf),
+								   void *arg);
+
+/*
+ * Take back the events that have no report behind them and were not handed
+ * over yet, after an error.
+ */
+extern void relay_sink_drop_events(RelaySink *sink);
+
 /* A report behind all events so far, handed over at once. */
 extern void relay_sink_report(RelaySink *sink, const void *data, Size len);
 
@@ -66,6 +84,8 @@ extern void relay_sink_flush(RelaySink *sink);
  */
 extern RelaySource *relay_source_create(shm_mq_handle *queue);
 extern void relay_source_destroy(RelaySource *source);
+extern bool relay_source_in_block(const RelaySource *source);	/* more is at
+																 * hand */
 extern RelayItem relay_source_next(RelaySource *source, Event *event,
 								   const char **report, Size *len);
 

@@ -30,6 +30,19 @@ selection_schemas_topic(const Settings *settings, const char *database_name)
 	return topic_name_sanitise(relation_map_utf8(name), TOPIC_NAMING_SCHEMA);
 }
 
+char *
+selection_dead_letter_topic(const Settings *settings,
+							const char *database_name)
+{
+	const char *name = settings->errors_deadletterqueue_topic_name;
+
+	if (name[0] != '\0')
+		return pstrdup(name);
+	name = psprintf("%s.dead_letter",
+					selection_topic_prefix(settings, database_name));
+	return topic_name_sanitise(relation_map_utf8(name), TOPIC_NAMING_SCHEMA);
+}
+
 static List *
 publication_names(const Settings *settings)
 {

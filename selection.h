@@ -22,6 +22,10 @@ extern const char *selection_topic_prefix(const Settings *settings,
 extern char *selection_schemas_topic(const Settings *settings,
 									 const char *database_name);
 
+/* The topic of events that cannot be sent.  Palloc'd. */
+extern char *selection_dead_letter_topic(const Settings *settings,
+										 const char *database_name);
+
 /*
  * The topics of all tables that the stream selects, each once (char *), and
  * the number of tables.  Raises when a publication does not exist.  Starts

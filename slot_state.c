@@ -14,8 +14,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utime.h>
 
+#include "common/file_perm.h"
 #include "compat.h"
+#include "kill_point.h"
 #include "port/pg_crc32c.h"
 #include "slot_state.h"
 #include "storage/fd.h"
@@ -41,6 +44,12 @@ typedef struct SlotState
 
 /* Of the worker in this process; empty: not marked as running. */
 static char running_path[MAXPGPATH];
+
+/* Of the file that tells of bad events; it is written no more often. */
+#define BAD_EVENTS_WRITE_MS	60000
+
+static bool starts_again;
+static TimestampTz care_since;	/* 0: no care is taken */
 
 /* See slot_state_carry_over(). */
 static SlotState carried;
@@ -136,7 +145,9 @@ save_state(const char *slot_name, SlotState *state)
 				 errmsg("could not close file \"%s\": %m", tmp_path)));
 
 	/* fsyncs the file, the renaming and the directory */
+	KILL_POINT("state_file_written");
 	durable_rename(tmp_path, path, ERROR);
+	KILL_POINT("state_file_renamed");
 }
 
 bool
@@ -200,6 +211,7 @@ mark_running(const char *path)
 	 * which the file may be missing: no fsync.
 	 */
 	strlcpy(running_path, path, sizeof(running_path));
+	KILL_POINT("marked_running");
 }
 
 int
@@ -276,4 +288,72 @@ slot_state_forget_crashes(const char *slot_name)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not remove file \"%s\": %m", path)));
+}
+
+/*
+ * The file's time is what it says.  It is not worth an error: one is under
+ * way, and without the file the next bad event makes it.
+ */
+void
+slot_state_expect_bad_events(const char *slot_name, bool again)
+{
+	static TimestampTz written = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	char		path[MAXPGPATH];
+	int			fd;
+
+	if (!again && !TimestampDifferenceExceeds(written, now,
+											  BAD_EVENTS_WRITE_MS))
+		return;
+	state_path(path, slot_name, "bad_events");
+	fd = open(path, O_CREAT | O_WRONLY | PG_BINARY, pg_file_create_mode);
+	if (fd < 0 || utime(path, NULL) != 0)
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", path)));
+	else
+	{
+		written = now;
+		if (again)
+			slot_state_start_again();
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+bool
+slot_state_expects_bad_events(const char *slot_name)
+{
+	char		path[MAXPGPATH];
+	struct stat st;
+
+	state_path(path, slot_name, "bad_events");
+	return stat(path, &st) == 0 &&
+		time(NULL) - st.st_mtime <= BAD_EVENTS_SECS;
+}
+
+void
+slot_state_start_again(void)
+{
+	starts_again = true;
+}
+
+bool
+slot_state_starts_again(void)
+{
+	return starts_again;
+}
+
+void
+slot_state_take_care(void)
+{
+	care_since = GetCurrentTimestamp();
+}
+
+bool
+slot_state_care_is_over(void)
+{
+	return unlikely(care_since != 0) &&
+		TimestampDifferenceExceeds(care_since, GetCurrentTimestamp(),
+								   BAD_EVENTS_SECS * 1000);
 }

@@ -2,9 +2,9 @@
  * slot_state.h
  *		What must survive a crash and is not in the slot itself.
  *
- * Two small files in the slot's own folder, which go away with the slot:
- * one remembers whether the snapshot is complete and when workers crashed,
- * the other exists while a worker runs.  Streaming has no table to keep this
+ * Small files in the slot's own folder, which go away with the slot: one
+ * remembers whether the snapshot is complete and when workers crashed, one
+ * exists while a worker runs, one tells of events that cannot be encoded.  Streaming has no table to keep this
  * in: a standby cannot write one, and CREATE EXTENSION is not needed to
  * stream.
  *
@@ -53,5 +53,29 @@ extern void slot_state_carry_over(const char *slot_name);
 
 /* The operator had a look: forget crashes. */
 extern void slot_state_forget_crashes(const char *slot_name);
+
+/*
+ * An event could not be encoded: for BAD_EVENTS_SECS expect more, also in
+ * processes to come.  again: the one that runs ends, and the next is to start
+ * at once.  A file that cannot be written is logged.
+ */
+#define BAD_EVENTS_SECS		600
+
+extern void slot_state_expect_bad_events(const char *slot_name, bool again);
+extern bool slot_state_expects_bad_events(const char *slot_name);
+
+/*
+ * This process takes care, for such events or for messages that were refused,
+ * and has met one now.  Is that so long ago that one without care would do?
+ */
+extern void slot_state_take_care(void);
+extern bool slot_state_care_is_over(void);
+
+/*
+ * The process ends with an error that the next one has a remedy for: shall
+ * that start at once?  Each time, something durable must have changed.
+ */
+extern void slot_state_start_again(void);
+extern bool slot_state_starts_again(void);
 
 #endif							/* WAL2KAFKA_SLOT_STATE_H */

@@ -30,6 +30,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "compat.h"
+#include "kill_point.h"
 #include "miscadmin.h"
 #include "notification.h"
 #include "postmaster/bgworker.h"
@@ -38,6 +39,7 @@
 #include "replication/logical.h"
 #include "replication/slot.h"
 #include "replication/snapbuild.h"
+#include "seen_rows.h"
 #include "slot_state.h"
 #include "snapshot.h"
 #include "snapshot_progress.h"
@@ -81,6 +83,7 @@ typedef struct RunTable
 	BlockNumber blocks;			/* with TOAST */
 	uint32		over;			/* ranges */
 	bool		done;
+	bool		left;			/* ... but read while streaming */
 	bool		told_begin;		/* in a notification */
 } RunTable;
 
@@ -132,6 +135,7 @@ create_slot(const SnapshotStart *start, bool with_data)
 	XLogRecPtr	consistent_point;
 
 	compat_slot_create(start->slot_name, RS_EPHEMERAL);
+	KILL_POINT("slot_created");
 	ctx = CreateInitDecodingContext("wal2kafka", NIL, with_data,
 									InvalidXLogRecPtr,
 									XL_ROUTINE(.page_read = read_local_xlog_page,
@@ -148,6 +152,7 @@ create_slot(const SnapshotStart *start, bool with_data)
 	{
 		slot_state_set_snapshot_pending(start->slot_name, true);
 		ReplicationSlotPersist();
+		KILL_POINT("slot_persisted");
 	}
 
 	/* waits for the transactions that are open now */
@@ -170,6 +175,7 @@ create_slot(const SnapshotStart *start, bool with_data)
 		ReplicationSlotPersist();
 	}
 	FreeDecodingContext(ctx);
+	KILL_POINT("consistent_point_found");
 	return consistent_point;
 }
 
@@ -259,6 +265,15 @@ plan_table(Relation relation, const RegexList *included)
 	table->progress->storage = plan->storage;
 	if (relation->rd_rel->reltuples > 0)
 		table->progress->estimate = (uint64) relation->rd_rel->reltuples;
+
+	/* what cannot be read in ranges cannot be noted range by range */
+	if (delivery_exactly_once(run->start.delivery) &&
+		(plan->whole || relation->rd_tableam != GetHeapamTableAmRoutine()))
+	{
+		plan->whole = false;
+		plan->nblocks = 0;
+		table->left = table->done = true;
+	}
 	run->ntables++;
 }
 
@@ -342,6 +357,8 @@ begin_job(void)
 	run->job = snapshot_progress_apply(run->progress, &request);
 	run->job->consistent_point = run->consistent_point;
 	run->job->xmin = GetActiveSnapshot()->xmin;
+	run->job->seen = MemoryContextStrdup(run->progress->context,
+										 seen_rows_text(GetActiveSnapshot()));
 
 	/* what making topics and schemas sends is of a unit */
 	delivery_begin_unit(run->start.delivery, 0);
@@ -354,6 +371,7 @@ begin_job(void)
 						 run->tables[i].name);
 	run->collections = names.data;
 	snapshot_progress_save(run->progress, run->start.slot_name);
+	KILL_POINT("snapshot_begun");
 	run->saved_at = GetCurrentTimestamp();
 }
 
@@ -440,7 +458,8 @@ notify_tables(void)
 		}
 		if (!table->done)
 			break;
-		notify_table(table, true);
+		if (!table->left)
+			notify_table(table, true);
 	}
 }
 
@@ -536,11 +555,19 @@ range_is_over(const SnapshotRange *range)
 		case SNAPSHOT_RANGE_UNSELECTED:
 			note_unselected(progress);
 			break;
+		case SNAPSHOT_RANGE_LEFT:
+			table->left = true;
+			break;
 		case SNAPSHOT_RANGE_WHOLE:
 		case SNAPSHOT_RANGE_VOID:
 			break;
 	}
-	if (complete)
+	if (complete && table->left)
+	{
+		table->done = true;
+		progress->state = SNAPSHOT_TABLE_WAITING;
+	}
+	else if (complete)
 		table_is_over(table, progress->state == SNAPSHOT_TABLE_GONE ||
 					  progress->state == SNAPSHOT_TABLE_FAILED ?
 					  progress->state : SNAPSHOT_TABLE_DONE);
@@ -757,7 +784,7 @@ start_reader(dsm_segment *segment, int i)
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
 	worker.bgw_notify_pid = MyProcPid;
@@ -842,6 +869,8 @@ make_scan(void)
 	scan->begin_time = run->begin_time;
 	scan->ntables = run->ntables;
 	scan->nreaders = nreaders;
+	strlcpy(scan->slot_name, run->start.slot_name, NAMEDATALEN);
+	strlcpy(scan->request, run->job->request, SNAPSHOT_REQUEST_SIZE);
 	scan->tables_at = tables_at;
 	scan->snapshot_at = snapshot_at;
 	LWLockInitialize(&scan->counters_lock, LWLockNewTrancheId());
@@ -896,6 +925,20 @@ watch_outage(TimestampTz now)
 		run->stop = "Kafka or the registry has been away for a minute; the rest of the snapshot is read while streaming, so that it does not keep vacuum waiting";
 }
 
+/*
+ * What is retained while tables are read goes on growing.  When it is too
+ * much, changes have their turn, and the rest of the tables after that.
+ */
+static void
+watch_retained(void)
+{
+	const WalGuard *guard = &run->start.stream->guard;
+
+	if (run->scanner != NULL && run->stop == NULL && guard->exceeded &&
+		guard->action == RETAINED_WAL_PAUSE_SNAPSHOT)
+		run->stop = "its slot retains more WAL than wal2kafka.max_retained_wal; the rest of the snapshot is read while streaming";
+}
+
 const char *
 snapshot_service(void)
 {
@@ -915,6 +958,7 @@ snapshot_service(void)
 		look_at_readers();
 	}
 	watch_outage(now);
+	watch_retained();
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
@@ -940,6 +984,7 @@ snapshot_service(void)
 static void
 wait_a_moment(void)
 {
+	scanner_relieve(run->scanner);
 	delivery_wait(run->start.delivery, LOOK_INTERVAL_MS);
 	run->looked_at = 0;
 	delivery_service(run->start.delivery);
@@ -1045,7 +1090,9 @@ complete_job(void)
 	run->job->ended_at = now;
 	run->dirty = true;
 	save_progress(now);
+	KILL_POINT("snapshot_noted");
 	slot_state_set_snapshot_pending(run->start.slot_name, false);
+	KILL_POINT("snapshot_completed");
 	publish(now);
 	ereport(LOG,
 			(errhidecontext(true),
@@ -1053,6 +1100,31 @@ complete_job(void)
 			 errdetail("It sent " UINT64_FORMAT " rows in %.3f s, %.0f rows/s.",
 					   run->rows, (now - run->begin_time) / 1e6,
 					   run->rows * 1e6 / Max(now - run->begin_time, 1))));
+}
+
+static bool
+any_left(void)
+{
+	for (int i = 0; i < run->ntables; i++)
+		if (run->tables[i].left)
+			return true;
+	return false;
+}
+
+/*
+ * Everything is read but tables that are left to the streaming worker, which
+ * completes the job.
+ */
+static void
+leave_rest(void)
+{
+	notify_tables();
+	while (run->stop == NULL && !delivery_idle(run->start.delivery))
+		wait_a_moment();
+	run->dirty = true;
+	save_progress(GetCurrentTimestamp());
+	if (run->stop == NULL)
+		run->stop = "the rest of the snapshot is read while streaming";
 }
 
 /*
@@ -1126,7 +1198,8 @@ static void
 end_empty_tables(void)
 {
 	for (int i = 0; i < run->ntables; i++)
-		if (run->plan[i].nblocks == 0 && !run->plan[i].whole)
+		if (run->plan[i].nblocks == 0 && !run->plan[i].whole &&
+			!run->tables[i].left)
 		{
 			run->tables[i].progress->started_at = GetCurrentTimestamp();
 			table_is_over(&run->tables[i], SNAPSHOT_TABLE_DONE);
@@ -1156,16 +1229,25 @@ read_tables(void)
 								  run->decoder);
 	before_shmem_exit(end_run, (Datum) 0);
 	if (segment != NULL)
+	{
+		/* whoever goes on after a crash has to fence them */
+		run->job->readers = run->scan->nreaders;
+		snapshot_progress_save(run->progress, run->start.slot_name);
 		start_readers(segment);
+	}
 
 	while (run->stop == NULL && scanner_read_range(run->scanner))
 	{
 		check_settings(GetCurrentTimestamp());
 		notify_tables();
 	}
+	KILL_POINT("snapshot_read");
 	finish_readers();
 	drain();
-	if (run->stop == NULL)
+	KILL_POINT("snapshot_acknowledged");
+	if (run->stop == NULL && any_left())
+		leave_rest();
+	else if (run->stop == NULL)
 		complete_job();
 	else
 		break_off();
@@ -1240,6 +1322,28 @@ snapshot_start_stream(const SnapshotStart *start)
 						start->slot_name)));
 	run = NULL;
 	return stop;
+}
+
+void
+snapshot_fence_readers(Delivery *delivery, const char *slot_name)
+{
+	SnapshotProgress *progress = snapshot_progress_load(CurrentMemoryContext,
+														slot_name);
+	ListCell   *cell;
+
+	foreach(cell, progress->jobs)
+	{
+		const SnapshotJob *job = lfirst(cell);
+		char	   *ids[SNAPSHOT_MAX_READERS];
+		int			n = 0;
+
+		if (job->kind != SNAPSHOT_KIND_INITIAL || job->ended_at != 0)
+			continue;
+		for (int i = 1; i < Min(job->readers, SNAPSHOT_MAX_READERS); i++)
+			ids[n++] = scan_transactional_id(slot_name, i);
+		delivery_fence_others(delivery, ids, n);
+	}
+	MemoryContextDelete(progress->context);
 }
 
 bool

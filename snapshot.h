@@ -46,6 +46,13 @@ extern const char *snapshot_start_stream(const SnapshotStart *start);
 extern const char *snapshot_service(void);
 
 /*
+ * Where delivery is exactly once: what the other processes of a start that was
+ * interrupted had open is aborted, and they can write no more.  Waits as long
+ * as the broker is away.
+ */
+extern void snapshot_fence_readers(Delivery *delivery, const char *slot_name);
+
+/*
  * Has a start that was interrupted found the slot's consistent point?  If it
  * had even come to its end, slot_state_snapshot_pending() knows from now on.
  */

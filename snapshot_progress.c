@@ -28,6 +28,7 @@
 #include "common/pg_prng.h"
 #include "common/string.h"
 #include "foreign.h"
+#include "kill_point.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bitutils.h"
@@ -270,6 +271,8 @@ put_job(StringInfo buf, const SnapshotJob *job)
 	put_int(buf, "ended_at", job->ended_at);
 	put_lsn(buf, "consistent_point", job->consistent_point);
 	put_int(buf, "xmin", job->xmin);
+	put_text(buf, "seen", job->seen);
+	put_int(buf, "readers", job->readers);
 	put_tables(buf, job->tables);
 	appendStringInfoChar(buf, '}');
 }
@@ -342,7 +345,9 @@ rename_file(const char *slot_name, const char *file, int elevel)
 
 	tmp_path(from, slot_name, file);
 	file_path(to, slot_name, file);
+	KILL_POINT("progress_file_written");
 	(void) durable_rename(from, to, elevel);
+	KILL_POINT("progress_file_renamed");
 }
 
 /* ------------------------------------------------------------------------
@@ -591,6 +596,8 @@ get_job(FileReader *reader, json_t *object)
 	job->ended_at = get_int(reader, object, "ended_at");
 	job->consistent_point = get_lsn(reader, object, "consistent_point");
 	job->xmin = get_int(reader, object, "xmin");
+	job->seen = get_text(reader, object, "seen");
+	job->readers = get_int(reader, object, "readers");
 	job->tables = get_tables(reader, object);
 	return job;
 }
@@ -778,6 +785,7 @@ free_job(SnapshotJob *job)
 	list_free(job->tables);
 	free_text(job->request);
 	free_text(job->signal_id);
+	free_text(job->seen);
 	pfree(job);
 }
 
@@ -818,6 +826,13 @@ forget_jobs(SnapshotProgress *progress)
 void
 snapshot_progress_save(SnapshotProgress *progress, const char *slot_name)
 {
+	forget_jobs(progress);
+	snapshot_progress_write(progress, slot_name);
+}
+
+void
+snapshot_progress_write(SnapshotProgress *progress, const char *slot_name)
+{
 	MemoryContext temp_cxt =
 		AllocSetContextCreate(CurrentMemoryContext, "wal2kafka progress file",
 							  ALLOCSET_DEFAULT_SIZES);
@@ -825,7 +840,6 @@ snapshot_progress_save(SnapshotProgress *progress, const char *slot_name)
 	StringInfoData buf;
 	ListCell   *cell;
 
-	forget_jobs(progress);
 	begin_file(&buf);
 	put_int(&buf, "next_id", progress->next_id);
 	put_lsn(&buf, "last_signal", progress->last_signal);

@@ -87,9 +87,11 @@ typedef struct SnapshotJob
 	TimestampTz requested_at;
 	TimestampTz ended_at;		/* 0: not over */
 
-	/* initial: rows older than the snapshot's xmin in its blocks were sent */
+	/* initial: rows that the snapshot saw in its blocks were sent */
 	XLogRecPtr	consistent_point;	/* invalid: not known */
 	TransactionId xmin;
+	char	   *seen;			/* see seen_rows.h; NULL: those before xmin */
+	int			readers;		/* processes that had producers */
 	List	   *tables;			/* SnapshotTable */
 } SnapshotJob;
 
@@ -159,6 +161,10 @@ extern SnapshotProgress *snapshot_progress_try_load(MemoryContext cxt,
  */
 extern void snapshot_progress_save(SnapshotProgress *progress,
 								   const char *slot_name);
+
+/* The same without forgetting: all pointers stay valid. */
+extern void snapshot_progress_write(SnapshotProgress *progress,
+									const char *slot_name);
 
 /* Leave a request for the worker.  Returns its unique id, palloc'd. */
 extern char *snapshot_request_write(const char *slot_name,

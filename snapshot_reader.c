@@ -57,6 +57,7 @@
 #include "compat.h"
 #include "decoder.h"
 #include "row_predicate.h"
+#include "seen_rows.h"
 #include "snapshot_reader.h"
 #include "table_access.h"
 
@@ -100,6 +101,7 @@ typedef struct Reader
 	ReaderTask *task;
 	const char *predicate;		/* NULL: none */
 	const SnapshotBlocks *blocks;
+	const SeenRows *seen;		/* what was sent of the rows in blocks */
 	StreamState *stream;
 	PlaceExchange *exchange;
 	PlaceSession *session;		/* NULL: not begun */
@@ -110,10 +112,11 @@ typedef struct Reader
 	ErrorData  *failure;		/* of the table, to be reported; NULL: none */
 	bool		announced;		/* the worker has heard of the topic */
 
-	/* where to go on; see describe_key() */
+	/* where to go on; see describe_key() and SentPiece */
 	MemoryContext cursor_context;
 	int			ncursor;
 	char	  **cursor;
+	struct Range *range;		/* that is read now; NULL: none */
 } Reader;
 
 /* The primary key of a table; index is NULL where it has none. */
@@ -125,13 +128,33 @@ typedef struct TableKey
 	char	   *description;
 } TableKey;
 
+/*
+ * Of a table without a key: what a snapshot saw up to this place in the heap
+ * was sent.  A reading that was interrupted is followed by one with another
+ * snapshot, from the start, so there may be several of these, each with its
+ * place behind that of the one after it.  The cursor is CTID_CURSOR, the
+ * table's storage, and the two texts of each.
+ */
+typedef struct SentPiece
+{
+	char	   *seen_text;
+	char	   *tid_text;
+	SeenRows   *seen;
+	ItemPointerData tid;
+} SentPiece;
+
+#define CTID_CURSOR		"ctid"
+
 /* One range, in its transaction. */
 typedef struct Range
 {
 	Relation	relation;
 	TableKey	key;
 	RowPredicate *predicate;	/* NULL: all rows */
-	bool		may_skip;		/* rows may be known to be sent */
+	bool		may_skip;		/* rows may be known to be sent, by blocks */
+	int			npieces;
+	SentPiece  *pieces;			/* or by these */
+	char	   *seen_text;		/* of the snapshot, without a key */
 	int			nscankeys;
 	ScanKeyData scankey;
 	ScanKeyData members[INDEX_MAX_KEYS];	/* of a scankey of several */
@@ -142,6 +165,7 @@ typedef struct Range
 	TupleTableSlot *slots[2];
 	int			turn;
 	TupleTableSlot *last;		/* NULL: no row yet */
+	TupleTableSlot *sent;		/* row whose events were emitted; NULL: none */
 
 	TimestampTz began;			/* the place was given */
 	ReaderReport report;
@@ -203,6 +227,18 @@ make_decoder(const Settings *settings)
 }
 
 /* ---- reports ---- */
+
+/*
+ * The row as it is in the table's block; NULL where the access method has it
+ * in another way.
+ */
+static HeapTuple
+heap_tuple(TupleTableSlot *slot)
+{
+	if (!TTS_IS_BUFFERTUPLE(slot))
+		return NULL;
+	return ((BufferHeapTupleTableSlot *) slot)->base.tuple;
+}
 
 static void
 add_text(StringInfo buf, const char *text)
@@ -456,6 +492,39 @@ set_scan_key_as_owner(Range *range, char **texts)
 }
 
 /*
+ * The cursor of a table without a key; false if it is none.
+ */
+static bool
+apply_pieces(Range *range)
+{
+	int			n = (reader.ncursor - 2) / 2;
+	char	  **text = reader.cursor + 2;
+
+	if (reader.ncursor < 4 || reader.ncursor % 2 != 0 ||
+		strcmp(reader.cursor[0], CTID_CURSOR) != 0 ||
+		strtoul(reader.cursor[1], NULL, 10) !=
+		range->relation->rd_rel->relfilenode)
+		return false;
+	range->pieces = palloc0(n * sizeof(SentPiece));
+	for (int i = 0; i < n; i++)
+	{
+		SentPiece  *piece = &range->pieces[i];
+		unsigned int block;
+		unsigned int offset;
+
+		piece->seen_text = pstrdup(*text++);
+		piece->tid_text = pstrdup(*text++);
+		piece->seen = seen_rows_parse(piece->seen_text);
+		if (piece->seen == NULL ||
+			sscanf(piece->tid_text, "%u,%u", &block, &offset) != 2)
+			return false;
+		ItemPointerSet(&piece->tid, block, (OffsetNumber) offset);
+	}
+	range->npieces = n;
+	return true;
+}
+
+/*
  * Go on behind the cursor, if there is one and it is of this key.
  */
 static void
@@ -463,7 +532,7 @@ apply_cursor(Range *range)
 {
 	const TableKey *key = &range->key;
 
-	if (reader.ncursor == 0)
+	if (reader.ncursor == 0 || (key->index == NULL && apply_pieces(range)))
 		return;
 	if (key->index != NULL && reader.ncursor == key->ncolumns + 1 &&
 		strcmp(reader.cursor[0], key->description) == 0)
@@ -476,31 +545,67 @@ apply_cursor(Range *range)
 					reader.stream->name,
 					get_namespace_name(RelationGetNamespace(range->relation)),
 					RelationGetRelationName(range->relation)),
-			 errdetail("Its primary key is not the one that it was read by before.")));
+			 errdetail("Its primary key or storage is not the one that it was read by before.")));
 	reader.ncursor = 0;
 }
 
 /*
- * Remember the last row's key.
+ * Remember how far a table without a key is.
  */
 static void
-move_cursor(Range *range)
+move_pieces(Range *range, TupleTableSlot *slot)
+{
+	int			n = 0;
+
+	reader.cursor = palloc((range->npieces + 2) * 2 * sizeof(char *));
+	reader.cursor[n++] = pstrdup(CTID_CURSOR);
+	reader.cursor[n++] = psprintf("%u", range->relation->rd_rel->relfilenode);
+	for (int i = 0; i < range->npieces; i++)
+	{
+		SentPiece  *piece = &range->pieces[i];
+
+		/* what is behind us is known to be sent by our own snapshot */
+		if (ItemPointerCompare(&piece->tid, &slot->tts_tid) <= 0)
+			continue;
+		reader.cursor[n++] = pstrdup(piece->seen_text);
+		reader.cursor[n++] = pstrdup(piece->tid_text);
+	}
+	reader.cursor[n++] = pstrdup(range->seen_text);
+	reader.cursor[n++] =
+		psprintf("%u,%u", ItemPointerGetBlockNumberNoCheck(&slot->tts_tid),
+				 ItemPointerGetOffsetNumberNoCheck(&slot->tts_tid));
+	reader.ncursor = n;
+}
+
+/*
+ * Remember a row's key.  Without one a place in the heap serves only where
+ * what is sent is reported as it goes.
+ */
+static void
+move_cursor(Range *range, TupleTableSlot *slot)
 {
 	const TableKey *key = &range->key;
 	MemoryContext old;
 
-	if (key->index == NULL || range->last == NULL)
+	if (slot == NULL ||
+		(key->index == NULL && (!reader.task->checkpoints ||
+								heap_tuple(slot) == NULL)))
 		return;
 	MemoryContextReset(reader.cursor_context);
 	old = MemoryContextSwitchTo(reader.cursor_context);
+	if (key->index == NULL)
+	{
+		move_pieces(range, slot);
+		MemoryContextSwitchTo(old);
+		return;
+	}
 	reader.ncursor = key->ncolumns + 1;
 	reader.cursor = palloc(reader.ncursor * sizeof(char *));
 	reader.cursor[0] = pstrdup(key->description);
 	for (int i = 0; i < key->ncolumns; i++)
 	{
 		bool		isnull;
-		Datum		value = slot_getattr(range->last, key->attnums[i],
-										 &isnull);
+		Datum		value = slot_getattr(slot, key->attnums[i], &isnull);
 
 		if (isnull)
 			elog(ERROR, "primary key of table \"%s\" is null",
@@ -509,6 +614,26 @@ move_cursor(Range *range)
 										value);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * A block of events is full: how far is the range with it?
+ */
+static void
+make_checkpoint(void *arg, StringInfo buf)
+{
+	Range	   *range = reader.range;
+	ReaderReport report = {.kind = READER_CHECKPOINT};
+
+	if (range == NULL || range->sent == NULL)
+		return;
+	move_cursor(range, range->sent);
+	report.relid = reader.task->relid;
+	report.rows = range->report.rows;
+	report.ncursor = reader.ncursor;
+	appendBinaryStringInfo(buf, (const char *) &report, sizeof(report));
+	for (int i = 0; i < reader.ncursor; i++)
+		add_text(buf, reader.cursor[i]);
 }
 
 /* ---- a range ---- */
@@ -582,32 +707,21 @@ prepare_range(Range *range)
 }
 
 /*
- * The row as it is in the table's block; NULL where the access method has it
- * in another way.
- */
-static HeapTuple
-heap_tuple(TupleTableSlot *slot)
-{
-	if (!TTS_IS_BUFFERTUPLE(slot))
-		return NULL;
-	return ((BufferHeapTupleTableSlot *) slot)->base.tuple;
-}
-
-/*
  * Did an interrupted snapshot send this version of the row?  It did if the
  * version was there for that snapshot, in a block that was read.
  */
 static bool
-was_sent(TupleTableSlot *slot)
+was_sent(const Range *range, TupleTableSlot *slot)
 {
 	HeapTuple	tuple = heap_tuple(slot);
-	TransactionId xmin;
 
 	if (tuple == NULL)
 		return false;
-	xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
-	return TransactionIdIsNormal(xmin) &&
-		TransactionIdPrecedes(xmin, reader.task->xmin) &&
+	for (int i = 0; i < range->npieces; i++)
+		if (ItemPointerCompare(&slot->tts_tid, &range->pieces[i].tid) <= 0 &&
+			seen_rows_have(range->pieces[i].seen, tuple))
+			return true;
+	return range->may_skip && seen_rows_have(reader.seen, tuple) &&
 		snapshot_blocks_have(reader.blocks, reader.task->nblocks,
 							 ItemPointerGetBlockNumber(&slot->tts_tid));
 }
@@ -615,7 +729,7 @@ was_sent(TupleTableSlot *slot)
 static void
 send_row(Range *range, TupleTableSlot *slot)
 {
-	if (range->may_skip && was_sent(slot))
+	if ((range->may_skip || range->npieces > 0) && was_sent(range, slot))
 	{
 		range->report.skipped++;
 		return;
@@ -667,9 +781,11 @@ read_rows(Range *range)
 	int			rows = 0;
 	TupleTableSlot *slot;
 
+	reader.range = range;
 	while ((slot = next_row(range)) != NULL)
 	{
 		send_row(range, slot);
+		range->sent = slot;
 		rows++;
 		/* without a key there would be nothing to go on from */
 		if (range->index_scan != NULL && range_is_long(range, rows))
@@ -696,8 +812,9 @@ scan_range(Range *range, Snapshot snapshot)
 	}
 	else
 	{
-		range->table_scan = table_beginscan(range->relation, snapshot, 0,
-											NULL);
+		/* from the first block on: a cursor is a place in this order */
+		range->table_scan = table_beginscan_strat(range->relation, snapshot,
+												  0, NULL, true, false);
 		outcome = read_rows(range);
 		table_endscan(range->table_scan);
 	}
@@ -748,11 +865,14 @@ place_and_read(Range *range)
 	RangeOutcome outcome;
 
 	decoder_set_place(reader.decoder, snapshot->xmax, place, range->began);
+	range->seen_text = range->key.index == NULL ? seen_rows_text(snapshot) :
+		NULL;
 	outcome = scan_range(range, snapshot);
 	/* an entry that was made anew on the way would have passed over rows */
 	check_selected(range->relation);
-	move_cursor(range);
+	move_cursor(range, range->last);
 	report_range(range);
+	reader.range = NULL;
 
 	for (int i = 0; i < lengthof(range->slots); i++)
 		ExecDropSingleTupleTableSlot(range->slots[i]);
@@ -946,10 +1066,13 @@ work_until_error(void)
 		MemoryContextSwitchTo(TopMemoryContext);
 		error = CopyErrorData();
 		blamed = blame(error);
+		reader.range = NULL;
 		reader.task->stalled =
 			error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
 		if (blamed == BLAME_MOMENT)
 			PG_RE_THROW();
+		if (reader.task->checkpoints)
+			relay_sink_drop_events(reader.sink);
 		FlushErrorState();
 		AbortCurrentTransaction();
 		MemoryContextSwitchTo(TopMemoryContext);
@@ -1002,12 +1125,23 @@ open_segment(dsm_segment *segment)
 	reader.blocks = shm_toc_lookup(toc, READER_KEY_BLOCKS,
 								   reader.task->nblocks == 0);
 	reader.stream = shared_state_stream(reader.task->stream);
+	text = shm_toc_lookup(toc, READER_KEY_SEEN, reader.task->nblocks == 0);
+	if (text != NULL)
+		reader.seen = seen_rows_parse(text);
+	if (reader.seen == NULL && reader.task->nblocks > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the rows that a snapshot saw are not known")));
 
 	queue = shm_toc_lookup(toc, READER_KEY_QUEUE, false);
 	shm_mq_set_sender(queue, MyProc);
 	reader.queue = shm_mq_attach(queue, segment, NULL);
 	reader.sink = relay_sink_create(reader.queue);
 	event_sink = relay_sink_events(reader.sink);
+	if (reader.task->checkpoints)
+		relay_sink_checkpoints(reader.sink, make_checkpoint, NULL);
+	event_sink->message_limit = reader.task->message_limit;
+	event_sink->frame_len = reader.task->frame_len;
 
 	reader.cursor_context = AllocSetContextCreate(TopMemoryContext,
 												  "wal2kafka cursor",

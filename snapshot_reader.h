@@ -30,6 +30,7 @@
 #define READER_KEY_PREDICATE 4	/* text, NUL terminated; may be missing */
 #define READER_KEY_CURSOR	5	/* ncursor texts, each NUL terminated */
 #define READER_KEY_BLOCKS	6	/* SnapshotBlocks[nblocks] */
+#define READER_KEY_SEEN		7	/* text of those rows, NUL terminated */
 
 typedef struct ReaderTask
 {
@@ -40,12 +41,18 @@ typedef struct ReaderTask
 
 	/* rows that an initial snapshot has sent; 0 and 0: none */
 	uint64		storage;
-	TransactionId xmin;
 	int			nblocks;
 
 	/* a range ends when it has taken this long, or has so many rows */
 	int			range_ms;
 	int			range_rows;		/* 0: no limit */
+
+	/* report with each block of events how far it is */
+	bool		checkpoints;
+
+	/* what the worker's sink takes: EventSink */
+	size_t		message_limit;
+	size_t		frame_len;
 
 	/* by the reader: it ends since nobody took its rows */
 	bool		stalled;
@@ -60,6 +67,8 @@ typedef enum ReaderReportKind
 								 * of, and the last row's key.  A range may
 								 * have no row, or the table no key: then
 								 * ncursor is 0, and the last one stays */
+	READER_CHECKPOINT,			/* the same, of the rows of the open range so
+								 * far; see ReaderTask.checkpoints */
 	READER_TABLE_END,			/* follows the last range's end */
 	READER_TABLE_GONE,			/* the table does not exist any more */
 	READER_TABLE_FAILED,		/* texts: message, detail, hint ("": none) */

@@ -21,7 +21,10 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "exactly_once.h"
+#include "kill_point.h"
 #include "miscadmin.h"
+#include "snapshot_notes.h"
 #include "snapshot_scan.h"
 #include "table_access.h"
 #include "utils/fmgroids.h"
@@ -35,6 +38,9 @@
 
 /* What a range has sent becomes a range of its own after so long. */
 #define SPLIT_MS		1000
+
+/* Longest time that a row is held back where delivery is exactly once. */
+#define HELD_MS			3000
 
 /* A range whose relation is open: the one that is read, or the one before. */
 typedef struct OpenRange
@@ -54,6 +60,7 @@ typedef struct SentRange
 {
 	SnapshotRange range;
 	uint64		mark;			/* see delivery_mark() */
+	bool		noted;			/* in the Kafka transaction of its rows */
 } SentRange;
 
 struct SnapshotScanner
@@ -67,7 +74,52 @@ struct SnapshotScanner
 	OpenRange	ranges[2];
 	int			current;		/* the range that is read */
 	List	   *sent;			/* SentRange, oldest first */
+
+	/* exactly once */
+	int			number;			/* of the process */
+	uint64		notes;			/* written */
+	StringInfoData note;		/* used again and again */
 };
+
+/*
+ * A Kafka transaction is about to be committed, between two ranges: note those
+ * that it has the rows of.
+ */
+static void
+note_ranges(Delivery *delivery, bool in_unit, void *arg)
+{
+	SnapshotScanner *scanner = arg;
+	StringInfo	note = &scanner->note;
+	bool		any = false;
+	ListCell   *cell;
+
+	Assert(!in_unit);
+	resetStringInfo(note);
+	snapshot_note_begin_blocks(note, scanner->scan->request);
+	foreach(cell, scanner->sent)
+	{
+		SentRange  *sent = lfirst(cell);
+		const SnapshotRange *range = &sent->range;
+
+		if (sent->noted)
+			continue;
+		sent->noted = true;
+		if (range->result != SNAPSHOT_RANGE_SENT || range->rows == 0)
+			continue;
+		any = true;
+		snapshot_note_add_blocks(note,
+								 scan_tables(scanner->scan)[range->table].relid,
+								 range->first, range->end, range->rows);
+	}
+	if (any)
+	{
+		char	   *key = snapshot_note_blocks_key(scanner->number,
+												   ++scanner->notes);
+
+		delivery_note(delivery, key, note->data, note->len);
+		pfree(key);
+	}
+}
 
 SnapshotScanner *
 scanner_create(SnapshotScan *scan, int number, Delivery *delivery,
@@ -82,12 +134,25 @@ scanner_create(SnapshotScan *scan, int number, Delivery *delivery,
 	scanner->range_context =
 		AllocSetContextCreate(CurrentMemoryContext, "wal2kafka range",
 							  ALLOCSET_DEFAULT_SIZES);
+	scanner->number = number;
+	if (delivery_exactly_once(delivery))
+	{
+		initStringInfo(&scanner->note);
+		delivery_keep_units_whole(delivery);
+		delivery_set_notes(delivery, note_ranges, scanner);
+	}
 	SpinLockAcquire(&scan->mutex);
 	scan->readers[number].pid = MyProcPid;
 	scan->readers[number].latch = MyLatch;
 	scan->readers[number].state = SCAN_READING;
 	SpinLockRelease(&scan->mutex);
 	return scanner;
+}
+
+char *
+scan_transactional_id(const char *slot_name, int number)
+{
+	return exactly_once_id(slot_name, psprintf("snapshot-%d", number));
 }
 
 /* ---- ranges ---- */
@@ -151,11 +216,14 @@ end_reading(SnapshotScan *scan, const SnapshotRange *range)
 	SpinLockRelease(&scan->mutex);
 }
 
+/*
+ * Before the unit of the range ends: with it a Kafka transaction may.
+ */
 static void
 note_sent(SnapshotScanner *scanner, const SnapshotRange *range, uint64 mark)
 {
 	MemoryContext old = MemoryContextSwitchTo(scanner->context);
-	SentRange  *sent = palloc(sizeof(SentRange));
+	SentRange  *sent = palloc0(sizeof(SentRange));
 
 	sent->range = *range;
 	sent->mark = mark;
@@ -238,10 +306,22 @@ emit_held(SnapshotScanner *scanner, OpenRange *open, const char *marker)
 {
 	decoder_emit_passed_row(scanner->decoder, open->relation,
 							open->slots[open->held], marker);
+	KILL_POINT("snapshot_row_sent");
 	open->held = -1;
 	open->first_in_table = false;
 	open->range.rows++;
 	scanner->rows++;
+}
+
+/*
+ * Between two units a Kafka transaction that has become old can end.
+ */
+static void
+end_unit(SnapshotScanner *scanner)
+{
+	delivery_end_unit(scanner->delivery, scanner->scan->consistent_point);
+	if (delivery_exactly_once(scanner->delivery))
+		delivery_service(scanner->delivery);
 }
 
 void
@@ -252,8 +332,9 @@ scanner_flush(SnapshotScanner *scanner, bool last)
 	if (!open->open)
 		return;
 	emit_held(scanner, open, choose_marker(scanner->scan, open, last));
-	delivery_end_unit(scanner->delivery, scanner->scan->consistent_point);
 	note_sent(scanner, &open->range, delivery_mark(scanner->delivery));
+	end_unit(scanner);
+	KILL_POINT("snapshot_range_sent");
 
 	/*
 	 * The last row of a range lets go of the table and its lock: a lock until
@@ -261,6 +342,18 @@ scanner_flush(SnapshotScanner *scanner, bool last)
 	 * tables still to come.
 	 */
 	release_range(open);
+}
+
+void
+scanner_relieve(SnapshotScanner *scanner)
+{
+	const OpenRange *open = &scanner->ranges[1 - scanner->current];
+
+	if (open->open && delivery_exactly_once(scanner->delivery) &&
+		delivery_can_emit(scanner->delivery) &&
+		TimestampDifferenceExceeds(open->began, GetCurrentTimestamp(),
+								   HELD_MS))
+		scanner_flush(scanner, false);
 }
 
 bool
@@ -332,8 +425,8 @@ split_range(SnapshotScanner *scanner, OpenRange *open, BlockNumber block)
 	SnapshotRange sent = open->range;
 
 	sent.end = block;
-	delivery_end_unit(scanner->delivery, scan->consistent_point);
 	note_sent(scanner, &sent, delivery_mark(scanner->delivery));
+	end_unit(scanner);
 
 	open->range.first = block;
 	open->range.rows = 0;
@@ -363,6 +456,8 @@ read_rows(SnapshotScanner *scanner, OpenRange *open, TableScanDesc scan,
 			until_tick = TICK_ROWS;
 			look = true;
 			delivery_service(scanner->delivery);
+			if (!any)
+				scanner_relieve(scanner);
 		}
 		detach_row(open->slots[next], &open->headers[next]);
 		if (filtered && !decoder_row_passes(scanner->decoder, open->relation,
@@ -409,12 +504,32 @@ scan_storage_is_new(Relation relation)
 	return result;
 }
 
+static void
+leave_table(SnapshotScanner *scanner, Relation relation, SnapshotRange *range)
+{
+	SnapshotScan *scan = scanner->scan;
+	ScanTable  *table = &scan_tables(scan)[range->table];
+
+	range->result = SNAPSHOT_RANGE_LEFT;
+	SpinLockAcquire(&scan->mutex);
+	table->next = table->nblocks;
+	SpinLockRelease(&scan->mutex);
+	ereport(LOG,
+			(errhidecontext(true),
+			 errmsg("the snapshot leaves table \"%s.%s\" to be read while streaming",
+					get_namespace_name(RelationGetNamespace(relation)),
+					RelationGetRelationName(relation)),
+			 errdetail("The table was rewritten or truncated after the snapshot began.")));
+}
+
 /*
  * What is to be read of a table whose range was taken, now that it is locked?
  * Tables are not locked before their turn, so one may have been rewritten
  * since the consistent point.  Then all of it is read as it is now: what the
  * stream then repeats of its changes ends in the same rows.  Whoever finds
- * out first does that, and the other ranges are void.
+ * out first does that, and the other ranges are void.  Where delivery is
+ * exactly once, the table is left to the streaming worker, which reads it at a
+ * place in the stream, and in pieces that can be noted.
  */
 static void
 adjust_range(SnapshotScanner *scanner, Relation relation,
@@ -427,6 +542,11 @@ adjust_range(SnapshotScanner *scanner, Relation relation,
 		table->storage == relation->rd_rel->relfilenode &&
 		!scan_storage_is_new(relation))
 		return;
+	if (delivery_exactly_once(scanner->delivery))
+	{
+		leave_table(scanner, relation, range);
+		return;
+	}
 
 	SpinLockAcquire(&scan->mutex);
 	if (range->result != SNAPSHOT_RANGE_WHOLE)
@@ -522,7 +642,8 @@ open_range(SnapshotScanner *scanner, OpenRange *open)
 	MemoryContextSwitchTo(old);
 	table_check_readable(open->relation);
 	adjust_range(scanner, open->relation, range);
-	if (range->result != SNAPSHOT_RANGE_VOID)
+	if (range->result != SNAPSHOT_RANGE_VOID &&
+		range->result != SNAPSHOT_RANGE_LEFT)
 		read_table(scanner, open);
 }
 
@@ -533,6 +654,7 @@ scanner_read_range(SnapshotScanner *scanner)
 	MemoryContext old;
 
 	Assert(!open->open);
+	scanner_relieve(scanner);
 	if (!take_range(scanner->scan, &open->range))
 		return false;
 	open->held = -1;

@@ -11,6 +11,8 @@
  *
  * A range is over when all of its rows are acknowledged.  Then its process
  * puts it into its mailbox, and the leader notes it in the progress file.
+ * Where delivery is exactly once, each process has a producer of its own, and
+ * its Kafka transactions have notes of the ranges in them (snapshot_notes.h).
  */
 #ifndef WAL2KAFKA_SNAPSHOT_SCAN_H
 #define WAL2KAFKA_SNAPSHOT_SCAN_H
@@ -44,7 +46,11 @@ typedef enum SnapshotRangeResult
 	SNAPSHOT_RANGE_VOID,		/* another process reads all of the table */
 	SNAPSHOT_RANGE_GONE,		/* the table was dropped */
 	SNAPSHOT_RANGE_UNSELECTED,	/* ... or taken out of the publications */
+	SNAPSHOT_RANGE_LEFT,		/* the table is left to the streaming worker */
 } SnapshotRangeResult;
+
+/* Of a request's id, with NUL */
+#define SNAPSHOT_REQUEST_SIZE	64
 
 /* Some blocks of a table, with what came of them. */
 typedef struct SnapshotRange
@@ -111,6 +117,8 @@ typedef struct SnapshotScan
 	TimestampTz begin_time;
 	int			ntables;
 	int			nreaders;		/* the leader is reader 0 */
+	char		slot_name[NAMEDATALEN];
+	char		request[SNAPSHOT_REQUEST_SIZE]; /* of the job */
 	Size		tables_at;		/* offsets from here */
 	Size		snapshot_at;
 
@@ -147,6 +155,12 @@ extern SnapshotScanner *scanner_create(SnapshotScan *scan, int number,
  */
 extern bool scanner_read_range(SnapshotScanner *scanner);
 
+/*
+ * Where delivery is exactly once a Kafka transaction is open while a row is
+ * held back: send it, when that has lasted too long.
+ */
+extern void scanner_relieve(SnapshotScanner *scanner);
+
 /* Send the row that is held back, if any; last: of all. */
 extern void scanner_flush(SnapshotScanner *scanner, bool last);
 extern bool scanner_holds_row(const SnapshotScanner *scanner);
@@ -167,6 +181,9 @@ extern uint64 scanner_rows(SnapshotScanner *scanner);
  * snapshot knows?  To the snapshot a table is empty that was rewritten since.
  */
 extern bool scan_storage_is_new(Relation relation);
+
+/* What a process other than the leader is to Kafka; palloc'd. */
+extern char *scan_transactional_id(const char *slot_name, int number);
 
 /* snapshot_worker.c: entry point; main_arg is the segment's handle */
 extern PGDLLEXPORT void snapshot_worker_main(Datum main_arg);

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "exactly_once.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -144,8 +145,12 @@ forward_counters(void)
 	worker.stream->events += own->events;
 	worker.stream->bytes += own->bytes;
 	worker.stream->errors += own->errors;
+	worker.stream->skipped_events += own->skipped_events;
+	worker.stream->dead_letters += own->dead_letters;
+	worker.stream->truncated_events += own->truncated_events;
 	SpinLockRelease(&worker.stream->mutex);
 	own->events = own->bytes = own->errors = 0;
+	own->skipped_events = own->dead_letters = own->truncated_events = 0;
 
 	SpinLockAcquire(&worker.scan->mutex);
 	worker.me->rows += rows;
@@ -221,6 +226,9 @@ add_table_counters(void)
 		sum->events += table->events;
 		sum->bytes += table->bytes;
 		sum->no_identity += table->no_identity;
+		sum->skipped += table->skipped;
+		sum->dead_letters += table->dead_letters;
+		sum->truncated += table->truncated;
 		sum->last_change = Max(sum->last_change, table->last_change);
 	}
 	LWLockRelease(&worker.scan->counters_lock);
@@ -360,6 +368,7 @@ finish_reading(void)
 	{
 		delivery_wait(worker.delivery, 1000);
 		check_stop(true);
+		scanner_relieve(worker.scanner);
 		state = get_state();
 	}
 	scanner_flush(worker.scanner, state == SCAN_FLUSHING_LAST);
@@ -376,6 +385,7 @@ finish_reading(void)
 void
 snapshot_worker_main(Datum main_arg)
 {
+	DeliveryConfig config = {.service = service};
 	static ErrorContextCallback context;
 	const Settings *settings;
 
@@ -390,11 +400,20 @@ snapshot_worker_main(Datum main_arg)
 
 	settings = snapshot_reader_connect(worker.stream);
 	pgstat_report_activity(STATE_RUNNING, "reading tables for a snapshot");
-	worker.delivery =
-		delivery_create(worker.own, settings,
-						selection_schemas_topic(settings,
-												NameStr(worker.stream->database)),
-						service, NULL);
+	config.stream = worker.own;
+	config.settings = settings;
+	config.schemas_topic =
+		selection_schemas_topic(settings, NameStr(worker.stream->database));
+	if (settings->delivery == DELIVERY_EXACTLY_ONCE)
+	{
+		config.progress_topic =
+			exactly_once_topic(settings, NameStr(worker.stream->database));
+		config.transactional_id =
+			scan_transactional_id(worker.scan->slot_name, worker.number);
+	}
+	worker.delivery = delivery_create(&config);
+	if (delivery_exactly_once(worker.delivery))
+		delivery_fence(worker.delivery);
 	begin_reading(settings);
 	do
 	{

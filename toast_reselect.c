@@ -262,7 +262,7 @@ start_helper(void)
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(asker.segment));
 	worker.bgw_notify_pid = MyProcPid;

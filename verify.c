@@ -258,7 +258,7 @@ find_published_schema(uint64 fingerprint)
 									   kafka_sink_check_options);
 	KafkaSource *source =
 		kafka_source_create(verifier.settings->bootstrap_servers,
-							"wal2kafka-verify", &options, TIMEOUT_MS);
+							"wal2kafka-verify", &options, TIMEOUT_MS, true);
 	KafkaPartition *partitions;
 	KafkaRecord record;
 	char	   *result = NULL;
@@ -488,7 +488,7 @@ open_source(void)
 
 	verifier.source = kafka_source_create(settings->bootstrap_servers,
 										  "wal2kafka-verify", &options,
-										  TIMEOUT_MS);
+										  TIMEOUT_MS, true);
 	options_wipe(&options);
 }
 

@@ -57,7 +57,12 @@ CREATE FUNCTION wal2kafka._streams(
 	OUT latency_p99 double precision,
 	OUT incremental_rows bigint,
 	OUT incremental_ranges bigint,
-	OUT incremental_delay_ms bigint)
+	OUT incremental_delay_ms bigint,
+	OUT wal_limit bigint,
+	OUT wal_exceeded boolean,
+	OUT skipped_events bigint,
+	OUT dead_letters bigint,
+	OUT truncated_events bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'wal2kafka_stat_streams'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
@@ -73,7 +78,10 @@ CREATE FUNCTION wal2kafka._tables(
 	OUT last_change timestamptz,
 	OUT key_schema_id integer,
 	OUT value_schema_id integer,
-	OUT no_identity bigint)
+	OUT no_identity bigint,
+	OUT skipped bigint,
+	OUT dead_letters bigint,
+	OUT truncated bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'wal2kafka_stat_tables'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
@@ -140,6 +148,12 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wal2kafka.decode(bytea) IS
 'a binary event of the output plugin (option format=avro) as JSON';
+
+/* The word that the stream of a slot goes on, whoever had it before. */
+CREATE FUNCTION wal2kafka._adopt(name)
+RETURNS void
+AS 'MODULE_PATHNAME', 'wal2kafka_adopt'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
 /* A slot of ours, just copied from another reader's, is a stream's. */
 CREATE FUNCTION wal2kafka._own_slot(name)
@@ -275,6 +289,22 @@ $$;
 ------------------------------------------------------------------------------
 
 /*
+ * Why the server has invalidated a slot; null: it has not.  From 17 on the
+ * server says so itself, before 16 there is only one reason.
+ */
+CREATE FUNCTION wal2kafka._invalidation(slot pg_replication_slots)
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(to_jsonb(slot) ->> 'invalidation_reason',
+					CASE WHEN (to_jsonb(slot) ->> 'conflicting')::boolean
+						THEN 'conflicting with recovery'
+					ELSE 'wal_removed' END)
+	WHERE slot.wal_status = 'lost'
+$$;
+
+/*
  * A row a stream, and a row a slot of ours that no stream uses.  What is
  * configured but not in shared memory has not been seen by the launcher.
  */
@@ -322,8 +352,11 @@ SELECT
 				 epoch FROM clock_timestamp() - s.started_at)
 			 ::double precision END) AS seconds_behind,
 	pg_wal_lsn_diff(wal.lsn, r.restart_lsn)::bigint AS retained_bytes,
+	s.wal_limit AS max_retained_bytes,
+	s.wal_exceeded AS max_retained_exceeded,
 	r.safe_wal_size,
 	r.wal_status,
+	wal2kafka._invalidation(r) AS invalidation_reason,
 	CASE WHEN r.slot_name IS NOT NULL THEN oldest.xid END AS oldest_xid,
 	CASE WHEN r.slot_name IS NOT NULL THEN oldest.pid END AS oldest_xid_pid,
 	s.events,
@@ -344,7 +377,10 @@ SELECT
 	s.incremental_ranges,
 	s.incremental_delay_ms,
 	s.latency_p50 AS latency_p50_ms,
-	s.latency_p99 AS latency_p99_ms
+	s.latency_p99 AS latency_p99_ms,
+	s.skipped_events,
+	s.dead_letters,
+	s.truncated_events
 FROM streams AS s
 	LEFT JOIN pg_replication_slots AS r ON r.slot_name::text = s.slot
 	CROSS JOIN wal
@@ -367,12 +403,15 @@ SELECT
 	greatest(pg_wal_lsn_diff(wal.lsn, r.confirmed_flush_lsn), 0)::bigint,
 	NULL,
 	pg_wal_lsn_diff(wal.lsn, r.restart_lsn)::bigint,
+	NULL,
+	NULL,
 	r.safe_wal_size,
 	r.wal_status,
+	wal2kafka._invalidation(r),
 	oldest.xid,
 	oldest.pid,
 	NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-	NULL, NULL, NULL, NULL, NULL, NULL, NULL
+	NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM pg_replication_slots AS r
 	LEFT JOIN streams AS s ON s.slot = r.slot_name::text
 	CROSS JOIN wal
@@ -396,7 +435,10 @@ SELECT
 	t.last_change,
 	t.key_schema_id,
 	t.value_schema_id,
-	t.no_identity
+	t.no_identity,
+	t.skipped,
+	t.dead_letters,
+	t.truncated
 FROM wal2kafka._tables() AS t;
 
 COMMENT ON VIEW wal2kafka.stat_tables IS
@@ -424,31 +466,37 @@ AS $$
 					format('no stream uses slot "%s", which retains %s of WAL',
 						   s.slot_name, pg_size_pretty(s.retained_bytes))
 				WHEN s.wal_status = 'lost' THEN
-					format('slot "%s" was invalidated: the WAL that it needs'
-						   ' is gone', s.slot_name)
+					format('slot "%s" was invalidated by the server: %s',
+						   s.slot_name, s.invalidation_reason)
 				WHEN s.state IN ('held', 'backoff', 'stopped') THEN
 					concat_ws(': ', s.state, s.last_error)
 				WHEN s.state = 'paused' THEN 'paused'
 				WHEN s.state = 'starting'
 					AND s.started_at < clock_timestamp() - f.grace THEN
 					concat_ws(': ', 'starting for a long time',
-							  'waiting for ' || nullif(s.waiting_for,
-													   'nothing')
-							  || f.holders)
+							  coalesce(f.outage, 'waiting for '
+									   || nullif(s.waiting_for, 'nothing')
+									   || f.holders))
 				WHEN s.state = 'streaming' AND s.seconds_behind
 					> max_seconds_behind AND (s.last_acknowledged_at IS NULL
 						OR s.last_acknowledged_at < clock_timestamp()
 							- f.grace) THEN
 					format('nothing was acknowledged for %s s',
 						   round(s.seconds_behind))
-					|| coalesce('; waiting for '
+					|| coalesce('; ' || f.outage, '; waiting for '
 								|| nullif(s.waiting_for, 'nothing')
 								|| f.holders, '')
 				WHEN s.wal_status = 'unreserved' THEN
 					format('slot "%s" is about to lose WAL that it needs',
 						   s.slot_name)
+				WHEN s.max_retained_exceeded THEN
+					format('slot "%s" retains %s of WAL, more than'
+						   ' wal2kafka.max_retained_wal (%s)', s.slot_name,
+						   pg_size_pretty(s.retained_bytes),
+						   pg_size_pretty(s.max_retained_bytes))
 			END AS problem,
 			CASE
+				WHEN f.outage IS NOT NULL THEN f.outage
 				WHEN s.state = 'snapshot' THEN
 					format('snapshot: %s of %s tables, %s rows',
 						   s.snapshot_tables_done, s.snapshot_tables,
@@ -464,8 +512,10 @@ AS $$
 				  LEFT JOIN wal2kafka._streams() AS c USING (stream)) AS s,
 			LATERAL (SELECT make_interval(secs => max_seconds_behind),
 				coalesce(' (held by ' || array_to_string(s.waiting_for_pids,
-														 ', ') || ')', ''))
-				AS f (grace, holders)
+														 ', ') || ')', ''),
+				CASE WHEN s.waiting_for IN ('broker', 'registry')
+					AND s.last_error LIKE 'waiting for %' THEN s.last_error END)
+				AS f (grace, holders, outage)
 	) AS v
 $$;
 
@@ -556,6 +606,49 @@ $$;
 
 COMMENT ON FUNCTION wal2kafka.resume(text) IS
 'end a stream''s pause';
+
+/*
+ * The position of an exactly-once stream in Kafka is this server's from now
+ * on, whoever wrote it.  Nothing but a stream that waits for this word, or
+ * does not run, can be given it.
+ */
+CREATE FUNCTION wal2kafka.adopt(stream text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s record := wal2kafka._configured(stream);
+	state text;
+	slot text;
+BEGIN
+	IF wal2kafka._setting(s.database, s.role, 'wal2kafka.delivery')
+		<> 'exactly_once' THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('stream "%s" has no position in Kafka', s.name),
+			DETAIL = 'Its delivery is at_least_once, and its position is its slot.';
+	END IF;
+	SELECT c.state INTO state FROM wal2kafka._streams() AS c
+	WHERE c.stream = s.name;
+	IF state NOT IN ('held', 'backoff', 'paused') THEN
+		RAISE object_in_use USING
+			MESSAGE = format('stream "%s" is %s', s.name, state),
+			HINT = 'Only a stream that is held because another server had it needs this.';
+	END IF;
+	slot := wal2kafka._slot_of(s.name, s.database, s.role);
+	IF NOT EXISTS (SELECT FROM pg_replication_slots AS r
+				   WHERE r.slot_name = slot) THEN
+		RAISE undefined_object USING
+			MESSAGE = format('stream "%s" has no slot', s.name),
+			HINT = 'The stream has to begin anew: set wal2kafka.adopt_topics = on.';
+	END IF;
+	PERFORM wal2kafka._adopt(slot);
+	PERFORM wal2kafka.restart(s.name);
+END
+$$;
+
+COMMENT ON FUNCTION wal2kafka.adopt(text) IS
+'let an exactly-once stream go on that another server had';
 
 CREATE FUNCTION wal2kafka.drop_stream(stream text)
 RETURNS void
@@ -1167,7 +1260,7 @@ AS $$
 		AND (r.plugin IS DISTINCT FROM 'wal2kafka'
 			 OR r.database <> current_database())
 	UNION ALL
-	SELECT 'error', r.slot_name::text, 'the slot was invalidated: the WAL that it needs is gone',
+	SELECT 'error', r.slot_name::text, 'the slot was invalidated by the server: ' || wal2kafka._invalidation(r),
 		'Drop the slot with pg_drop_replication_slot() and call wal2kafka.restart(): the stream begins anew with a snapshot.'
 	FROM pg_replication_slots AS r
 	WHERE r.slot_name::text = slot AND r.wal_status = 'lost'
@@ -1248,6 +1341,14 @@ AS $$
 		AS p (name)
 	WHERE NOT EXISTS (SELECT FROM pg_publication AS c
 					  WHERE c.pubname::text = p.name)
+	UNION ALL
+	SELECT 'warning', 'wal2kafka.max_retained_wal', format('max_slot_wal_keep_size, %s, is not larger: beyond it the server invalidates the slot, whatever wal2kafka.max_retained_wal_action says',
+			   current_setting('max_slot_wal_keep_size')),
+		'Raise max_slot_wal_keep_size, or lower wal2kafka.max_retained_wal.'
+	FROM (SELECT settings ->> 'wal2kafka.max_retained_wal') AS g (size)
+	WHERE current_setting('max_slot_wal_keep_size') <> '-1'
+		AND pg_size_bytes(regexp_replace(g.size, '^\s*\d+\s*$', '\&MB'))
+			>= pg_size_bytes(current_setting('max_slot_wal_keep_size'))
 $$;
 
 /* Tables that a stream with these publications selects now. */
@@ -1447,7 +1548,13 @@ BEGIN
 		SELECT 'error', s.stream, concat_ws(': ', s.state, s.last_error),
 			s.last_error_hint
 		FROM wal2kafka._streams() AS s
-		WHERE s.stream = $1 AND s.state IN ('held', 'backoff');
+		WHERE s.stream = $1 AND s.state IN ('held', 'backoff')
+		UNION ALL
+		SELECT 'warning', s.stream, format('the slot retains more than %s of WAL',
+				   pg_size_pretty(s.wal_limit)),
+			'See wal2kafka.health() for what the stream waits for, and wal2kafka.max_retained_wal.'
+		FROM wal2kafka._streams() AS s
+		WHERE s.stream = $1 AND s.wal_exceeded;
 	IF NOT EXISTS (SELECT FROM wal2kafka._streams() AS s
 				   WHERE s.stream = $1 AND s.state <> 'stopped') THEN
 		RETURN QUERY SELECT 'warning', $1, 'the stream is not configured',
@@ -1577,6 +1684,7 @@ GRANT USAGE ON SCHEMA wal2kafka TO PUBLIC;
  * their caller could not do without them.
  */
 REVOKE ALL ON FUNCTION
+	wal2kafka._adopt(name),
 	wal2kafka._own_slot(name),
 	wal2kafka._streams(),
 	wal2kafka._tables(),
@@ -1588,6 +1696,7 @@ REVOKE ALL ON FUNCTION
 	wal2kafka.resume(text),
 	wal2kafka.restart(text),
 	wal2kafka.drop_stream(text),
+	wal2kafka.adopt(text),
 	wal2kafka.adopt_slot(name, text),
 	wal2kafka._snapshots(name),
 	wal2kafka.snapshot(text, text, text),

@@ -44,11 +44,17 @@ json_payload.[ch]	$catalog|$avro|$rdkafka|$curl
 route.[ch]			$catalog|$avro|$rdkafka|$curl
 publication.[ch]	$rdkafka|$curl|$avro
 adopt.[ch]			$rdkafka|$curl|$avro
+wal_end.[ch]		$rdkafka|$curl|$avro
+kill_point.[ch]		$rdkafka|$curl|$avro|$catalog|relation_map\.h
 place.[ch]			$rdkafka|$curl|$avro|relation_map\.h
 kafka_sink.[ch]		$catalog|replication/.*|$avro
+kafka_transaction.c	$catalog|replication/.*|$avro
 kafka_source.[ch]	$catalog|replication/.*|$avro
 snapshot_progress.[ch]	$rdkafka|$curl|$avro|relation_map\.h|replication/.*
+connection_files.[ch]	$catalog|replication/.*|$avro|$rdkafka|$curl
 registry.[ch]		$catalog|replication/.*|$avro|$rdkafka
+snapshot_notes.[ch]		$rdkafka|$curl|$avro|relation_map\.h|replication/.*
+seen_rows.[ch]			$rdkafka|$curl|$avro|relation_map\.h|replication/.*
 snapshot_reader.[ch]	$rdkafka|$curl
 row_predicate.[ch]	$rdkafka|$curl
 table_access.[ch]	$rdkafka|$curl|$avro
@@ -57,7 +63,15 @@ preload_point.c		$rdkafka|$curl|$avro
 verify.[ch]			$rdkafka|$curl|$avro
 record_digest.[ch]	$rdkafka|$curl|$avro
 key_fold.[ch]		$rdkafka|$curl|$avro|replication/.*
+delivery_failure.c	$rdkafka|$avro|$curl
+dead_letter.[ch]	$rdkafka|$curl
+oversize.[ch]		$rdkafka|$curl
+suspect.[ch]		$catalog|$rdkafka|$curl|$avro
 delivery.[ch]		$rdkafka|$avro|$curl
+delivery_private.h	$rdkafka|$avro|$curl
+delivery_transaction.c	$rdkafka|$avro|$curl
+exactly_once.[ch]	$rdkafka|$curl|$avro|relation_map\.h
+progress_record.[ch]	$rdkafka|$curl|$avro|$catalog
 snapshot.[ch]		$rdkafka|$curl
 snapshot_scan.[ch]	$rdkafka|$curl
 snapshot_worker.c	$rdkafka|$curl
@@ -110,9 +124,9 @@ while read -r pattern forbidden; do
 	done
 done <<< "$rules"
 
-# Two files know librdkafka, and tests of the server's version are in compat.h.
-others=$(grep -lE '#[[:space:]]*include[[:space:]]*<librdkafka' -- *.c *.h preload/*.[ch] | grep -vE '^kafka_(sink|source)\.c$')
-[ -z "$others" ] || echo "only kafka_sink.c and kafka_source.c may include rdkafka.h:" $others
+# One header knows librdkafka, and tests of the server's version are in compat.h.
+others=$(grep -lE '#[[:space:]]*include[[:space:]]*<librdkafka' -- *.c *.h preload/*.[ch] | grep -vE '^kafka_private\.h$')
+[ -z "$others" ] || echo "only kafka_private.h may include rdkafka.h:" $others
 verdict "$([ -z "$others" ]; echo $?)"
 others=$(grep -lE 'PG_VERSION_NUM' -- *.c *.h preload/*.[ch] | grep -v '^compat\.h$')
 [ -z "$others" ] || echo "only compat.h may test the server's version:" $others

@@ -17,6 +17,10 @@
  * the latch, and a timeout runs only while there is something to look at
  * again.
  *
+ * While a stream has no worker, it is the launcher that looks whether its
+ * slot retains more WAL than it may, in rounds that take place anyway; and it
+ * alone drops slots for that, since it needs one that nobody has.
+ *
  * What is known to make a worker fail at once (no such database or role, ...)
  * is looked up before it is started, so that the cause has its own words and
  * the log has one line of it, not one for each attempt.
@@ -29,6 +33,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "common/hashfn.h"
@@ -36,6 +41,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "replication/slot.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
@@ -45,9 +51,11 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "../compat.h"
 #include "launcher.h"
 #include "settings.h"
 #include "shared_state.h"
+#include "wal_guard.h"
 
 #define STREAM_LIBRARY		"$libdir/wal2kafka_stream"
 #define STREAM_FUNCTION		"kafka_bgworker_main"
@@ -110,6 +118,7 @@ static MemoryContext round_cxt;
 static TimestampTz looked_at;	/* when digests were last compared */
 static TimestampTz reloaded_at; /* when files were last read */
 static bool list_pending;		/* a stream waits for one that ends */
+static bool on_standby;			/* when we looked last */
 
 /* ---- the shared side of an entry ---- */
 
@@ -179,6 +188,126 @@ report_problem(Entry *entry, StreamState *stream, const Problem *problem)
 	}
 	else
 		begin_backoff(entry, stream);
+}
+
+/*
+ * When the next start may be, after one that ended without an error.
+ */
+static TimestampTz
+after_restart(const Entry *entry)
+{
+	if (entry->started_at[1] == 0)
+		return 0;
+	return TimestampTzPlusMilliseconds(entry->started_at[1],
+									   RESTART_WINDOW_MS);
+}
+
+/* ---- what slots retain ---- */
+
+/*
+ * Is another stream to have this slot, too?  Then it is not this one's alone.
+ */
+static bool
+is_shared_slot(const StreamState *stream)
+{
+	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
+	{
+		StreamState *other = shared_state_stream(i);
+		bool		same;
+
+		SpinLockAcquire(&other->mutex);
+		same = (other != stream && other->status != STREAM_UNUSED &&
+				other->status != STREAM_STOPPED &&
+				strcmp(other->slot_name, stream->slot_name) == 0);
+		SpinLockRelease(&other->mutex);
+		if (same)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Copy what the server knows of a stream's slot.  False: there is none that
+ * nobody has, or it is not the stream's.
+ */
+static bool
+find_idle_slot(StreamState *stream, ReplicationSlotPersistentData *data)
+{
+	ReplicationSlot *slot;
+	bool		idle;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	slot = SearchNamedReplicationSlot(stream->slot_name, false);
+	if (slot != NULL)
+	{
+		SpinLockAcquire(&slot->mutex);
+		*data = slot->data;
+		idle = slot->active_pid == 0;
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	return slot != NULL && idle && !compat_slot_lost(data) &&
+		!(compat_slot_synced(data) && RecoveryInProgress()) &&
+		data->database == stream->guard.database &&
+		strcmp(NameStr(data->plugin), "wal2kafka") == 0 &&
+		!is_shared_slot(stream);
+}
+
+/*
+ * The stream's slot is gone.  A paused stream stays so, one that is held,
+ * too; another one begins anew if that is its mode.
+ */
+static void
+slot_was_dropped(Entry *entry, StreamState *stream,
+				 const ReplicationSlotPersistentData *data)
+{
+	bool		renews = stream->guard.renews;
+	char	   *message = psprintf("replication slot \"%s\" was dropped: it retained more WAL than wal2kafka.max_retained_wal",
+								   NameStr(data->name));
+	char	   *detail = psprintf("It retained WAL from %X/%X on and the end is %X/%X. Changes after %X/%X that were not sent can only come with a new snapshot.",
+								  LSN_FORMAT_ARGS(data->restart_lsn),
+								  LSN_FORMAT_ARGS(wal_guard_position()),
+								  LSN_FORMAT_ARGS(data->confirmed_flush));
+	const char *hint = renews ?
+		"The stream begins anew with a snapshot. Rows that were deleted meanwhile stay in the topics." :
+		"To begin anew, set wal2kafka.snapshot_mode to \"when_needed\". Rows that were deleted meanwhile stay in the topics.";
+
+	ereport(WARNING,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("%s", message),
+			 errdetail("%s", detail),
+			 errhint("%s", hint)));
+	stream_set_error(stream, message, detail, hint);
+	SpinLockAcquire(&stream->mutex);
+	stream->guard.exceeded = false;
+	SpinLockRelease(&stream->mutex);
+	if (stream->status == STREAM_PAUSED || stream->status == STREAM_HELD)
+		return;
+	if (renews)
+	{
+		entry->start_at = after_restart(entry);
+		set_idle(stream, STREAM_STARTING, 0);
+		return;
+	}
+	entry->start_at = DT_NOEND;
+	set_idle(stream, STREAM_HELD, 0);
+	stream_set_waiting(stream, STREAM_WAIT_GUARD);
+}
+
+/*
+ * Look after the slot of a stream that has no worker.
+ */
+static void
+guard_slot(Entry *entry, StreamState *stream)
+{
+	ReplicationSlotPersistentData data;
+
+	if (likely(stream->guard.limit == 0) || !find_idle_slot(stream, &data) ||
+		!wal_guard_look(stream, data.restart_lsn) ||
+		stream->guard.action != RETAINED_WAL_DROP_SLOT)
+		return;
+	ReplicationSlotDrop(NameStr(data.name), true);
+	slot_was_dropped(entry, stream, &data);
 }
 
 /* ---- before a start ---- */
@@ -345,6 +474,17 @@ end_transaction(void)
 
 /* ---- starting and ending ---- */
 
+/*
+ * On a standby launcher and workers wait for its promotion, where nobody said
+ * otherwise: the postmaster starts them then.
+ */
+static BgWorkerStartTime
+launcher_start_time(void)
+{
+	return wal2kafka_settings.stream_on_standby ?
+		BgWorkerStart_ConsistentState : BgWorkerStart_RecoveryFinished;
+}
+
 static bool
 register_worker(int i, Entry *entry, const StreamState *stream)
 {
@@ -355,7 +495,7 @@ register_worker(int i, Entry *entry, const StreamState *stream)
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_start_time = launcher_start_time();
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = Int32GetDatum(i);
 	worker.bgw_notify_pid = MyProcPid;
@@ -429,18 +569,6 @@ start_stream(int i)
 }
 
 /*
- * When the next start may be, after one that ended without an error.
- */
-static TimestampTz
-after_restart(const Entry *entry)
-{
-	if (entry->started_at[1] == 0)
-		return 0;
-	return TimestampTzPlusMilliseconds(entry->started_at[1],
-									   RESTART_WINDOW_MS);
-}
-
-/*
  * A worker failed.  The request to start anew that it may not have come to
  * read is met by the backoff.
  */
@@ -508,6 +636,11 @@ worker_ended(Entry *entry, StreamState *stream)
 		case STREAM_EXIT_HELD:
 			entry->start_at = DT_NOEND;
 			set_idle(stream, STREAM_HELD, 0);
+			break;
+		case STREAM_EXIT_WAL_LIMIT:
+			/* if the slot cannot be dropped now, the next worker looks again */
+			begin_backoff(entry, stream);
+			guard_slot(entry, stream);
 			break;
 	}
 }
@@ -807,6 +940,8 @@ serve_entry(int i, TimestampTz now, bool look)
 	}
 	if (entry->phase == PHASE_RUNNING && look && is_waiting(stream))
 		serve_waiting(entry, stream);
+	if (entry->phase == PHASE_IDLE && entry->listed && look)
+		guard_slot(entry, stream);
 	if (entry->phase == PHASE_IDLE && entry->listed &&
 		is_due(entry, stream, now,
 			   look && entry->start_at > now && rows_changed(entry, stream)))
@@ -828,6 +963,14 @@ serve_streams(bool look)
 		look = true;
 	if (look)
 		looked_at = now;
+
+	/* what could not be done on a standby can be now */
+	if (on_standby && !RecoveryInProgress())
+	{
+		on_standby = false;
+		for (int i = 0; i < shared_state_size(); i++)
+			entries[i].reloaded = true;
+	}
 
 	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
 		serve_entry(i, now, look);
@@ -916,6 +1059,8 @@ serve_safely(bool reload, bool look)
 		EmitErrorReport();
 		AbortCurrentTransaction();
 		LWLockReleaseAll();
+		if (MyReplicationSlot != NULL)
+			ReplicationSlotRelease();
 		FlushErrorState();
 		RESUME_INTERRUPTS();
 	}
@@ -960,6 +1105,7 @@ wal2kafka_launcher_main(Datum main_arg)
 	MemoryContextSwitchTo(round_cxt);
 	before_shmem_exit(withdraw_launcher, (Datum) 0);
 	shared_state_set_launcher(MyLatch);
+	on_standby = RecoveryInProgress();
 	adopt_workers();
 
 	for (;;)
@@ -998,7 +1144,7 @@ launcher_register(void)
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_start_time = launcher_start_time();
 	worker.bgw_restart_time = LAUNCHER_RESTART_S;
 	strlcpy(worker.bgw_library_name, "wal2kafka",
 			sizeof(worker.bgw_library_name));

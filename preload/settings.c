@@ -56,6 +56,7 @@ typedef struct Setting
 	CheckNumber check_number;
 	GucStringCheckHook text_hook;
 	GucIntCheckHook number_hook;
+	GucBoolCheckHook truth_hook;
 	const char *summary;
 	const char *details;
 } Setting;
@@ -99,6 +100,33 @@ static const struct config_enum_entry promotion_policies[] = {
 static const struct config_enum_entry divergence_policies[] = {
 	{"hold", DIVERGENCE_HOLD, false},
 	{"continue", DIVERGENCE_CONTINUE, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry retained_wal_actions[] = {
+	{"warn", RETAINED_WAL_WARN, false},
+	{"pause_snapshot", RETAINED_WAL_PAUSE_SNAPSHOT, false},
+	{"drop_slot", RETAINED_WAL_DROP_SLOT, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry failure_handling_modes[] = {
+	{"fail", FAILURE_FAIL, false},
+	{"warn", FAILURE_WARN, false},
+	{"skip", FAILURE_SKIP, false},
+	{"ignore", FAILURE_SKIP, true},
+	{"dead_letter", FAILURE_DEAD_LETTER, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry oversized_handling_modes[] = {
+	{"default", OVERSIZED_DEFAULT, false},
+	{"fail", OVERSIZED_FAIL, false},
+	{"warn", OVERSIZED_WARN, false},
+	{"skip", OVERSIZED_SKIP, false},
+	{"dead_letter", OVERSIZED_DEAD_LETTER, false},
+	{"truncate_value", OVERSIZED_TRUNCATE_VALUE, false},
+	{"key_only", OVERSIZED_KEY_ONLY, false},
 	{NULL, 0, false}
 };
 
@@ -1155,6 +1183,23 @@ check_replication_factor(int value, char *reason)
 	return true;
 }
 
+/* What a server's version does not have is refused, not ignored. */
+static bool
+check_slot_failover(int value, char *reason)
+{
+	if (value && !COMPAT_HAS_FAILOVER_SLOTS)
+		return refuse(reason, "Slots that standbys have, too, need PostgreSQL 17 or newer.");
+	return true;
+}
+
+static bool
+check_stream_on_standby(int value, char *reason)
+{
+	if (value && !COMPAT_DECODES_ON_STANDBY)
+		return refuse(reason, "Decoding on a standby needs PostgreSQL 16 or newer.");
+	return true;
+}
+
 /* ---- hooks of the server's ---- */
 
 /*
@@ -1218,6 +1263,19 @@ check_replication_factor_hook(int *newval, void **extra, GucSource source)
 		report_refusal(NULL, reason);
 }
 
+#define TRUTH_HOOK(hook, check) \
+static bool \
+hook(bool *newval, void **extra, GucSource source) \
+{ \
+	char		reason[REASON_LEN]; \
+\
+	return check(*newval, reason) || report_refusal(NULL, reason); \
+} \
+extern int	no_such_variable
+
+TRUTH_HOOK(check_slot_failover_hook, check_slot_failover);
+TRUTH_HOOK(check_stream_on_standby_hook, check_stream_on_standby);
+
 /* ---- the table ---- */
 
 #define FIELD(field)	.name = PREFIX #field, .offset = offsetof(Settings, field)
@@ -1230,6 +1288,7 @@ check_replication_factor_hook(int *newval, void **extra, GucSource source)
 #define TEXT_CHECK(check)	.check_text = check, .text_hook = check##_hook
 #define SECRET_CHECK(check, hook)	.check_text = check, .text_hook = hook
 #define NUMBER_CHECK(check)	.check_number = check, .number_hook = check##_hook
+#define TRUTH_CHECK(check)	.check_number = check, .truth_hook = check##_hook
 
 static const Setting settings[] = {
 	/* which streams there are */
@@ -1243,6 +1302,10 @@ static const Setting settings[] = {
 	{FIELD(allow_superuser), BOOL(false),
 		.context = PGC_SIGHUP,
 	.summary = "Allows streams without role, which run as the bootstrap superuser."},
+	{FIELD(stream_on_standby), BOOL(false), TRUTH_CHECK(check_stream_on_standby),
+		.context = PGC_POSTMASTER,
+		.summary = "Lets streams run while this server is a standby.",
+	.details = "Off: they wait for its promotion."},
 
 	/* Kafka */
 	{FIELD(bootstrap_servers), STRING(""), TEXT_CHECK(check_bootstrap_servers),
@@ -1335,10 +1398,26 @@ static const Setting settings[] = {
 		.summary = "Selects what happens when Kafka has changes that this server has lost.",
 	.details = "After a failover to a standby that was behind."},
 
+	/* events that cannot be sent */
+	{FIELD(event_processing_failure_handling_mode),
+		ENUM(FAILURE_FAIL, failure_handling_modes),
+	.summary = "Selects what happens to an event that can never be encoded or sent."},
+	{FIELD(oversized_event_handling_mode),
+		ENUM(OVERSIZED_DEFAULT, oversized_handling_modes),
+		.summary = "Selects what happens to an event that is too large for Kafka.",
+	.details = "\"default\" is what happens to any other that cannot be sent."},
+	{FIELD(errors_deadletterqueue_topic_name), STRING(""),
+		TEXT_CHECK(check_topic_prefix),
+		.summary = "Names the topic of events that could not be sent.",
+	.details = "Empty: the topic prefix and .dead_letter."},
+
 	/* life of a stream */
 	{FIELD(slot_name), STRING(""), TEXT_CHECK(check_slot_name),
 		.summary = "Names the stream's replication slot.",
 	.details = "Empty: wal2kafka_ and the database's name."},
+	{FIELD(slot_failover), BOOL(false), TRUTH_CHECK(check_slot_failover),
+		.summary = "Lets standbys have copies of the stream's replication slot.",
+	.details = "On PostgreSQL 17 and newer."},
 	{FIELD(snapshot_mode), ENUM(SNAPSHOT_INITIAL, snapshot_modes),
 	.summary = "Selects what a stream sends of the rows that exist, and when."},
 	{FIELD(snapshot_workers), INT(2, 1, 64),
@@ -1370,6 +1449,13 @@ static const Setting settings[] = {
 		.flags = GUC_UNIT_MS,
 		.summary = "Sets how long after an asynchronous commit a stream flushes its WAL.",
 	.details = "-1 leaves it to the WAL writer."},
+	{FIELD(max_retained_wal), INT(0, 0, INT_MAX),
+		.flags = GUC_UNIT_MB,
+		.summary = "Sets how much WAL a stream's slot may retain before something is done.",
+	.details = "0 is no limit."},
+	{FIELD(max_retained_wal_action), ENUM(RETAINED_WAL_WARN, retained_wal_actions),
+		.summary = "Selects what is done when a slot retains more WAL than max_retained_wal.",
+	.details = "warn tells the log, pause_snapshot also lets snapshots wait, drop_slot drops the slot."},
 
 	/* what events look like */
 	{FIELD(topic_prefix), STRING(""), TEXT_CHECK(check_topic_prefix),
@@ -1676,7 +1762,8 @@ define(const Setting *setting)
 			DefineCustomBoolVariable(setting->name, setting->summary,
 									 setting->details, field,
 									 setting->boot != 0, context,
-									 setting->flags, NULL, NULL, NULL);
+									 setting->flags, setting->truth_hook,
+									 NULL, NULL);
 			break;
 		case SETTING_INT:
 			DefineCustomIntVariable(setting->name, setting->summary,
@@ -1769,8 +1856,10 @@ parse_value(const Setting *setting, const char *text, SettingValue *value,
 	switch (setting->type)
 	{
 		case SETTING_BOOL:
-			return parse_bool(text, &value->truth) ||
-				refuse(reason, "Allowed are \"on\" and \"off\".");
+			if (!parse_bool(text, &value->truth))
+				return refuse(reason, "Allowed are \"on\" and \"off\".");
+			return setting->check_number == NULL ||
+				setting->check_number(value->truth, reason);
 		case SETTING_INT:
 			return parse_number(setting, text, &value->number, reason);
 		case SETTING_ENUM:

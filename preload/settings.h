@@ -204,12 +204,44 @@ typedef enum OnPromotion
 	PROMOTION_ADOPT,
 } OnPromotion;
 
+/*
+ * wal2kafka.event_processing_failure_handling_mode: an event that can never be
+ * encoded or sent
+ */
+typedef enum FailureHandling
+{
+	FAILURE_FAIL,				/* the stream stops there */
+	FAILURE_WARN,				/* left out, with a warning */
+	FAILURE_SKIP,				/* left out, logged and counted */
+	FAILURE_DEAD_LETTER,		/* what is known of it goes to a topic */
+} FailureHandling;
+
+/* wal2kafka.oversized_event_handling_mode: one that is too large for Kafka */
+typedef enum OversizedHandling
+{
+	OVERSIZED_DEFAULT,			/* as any other that cannot be sent */
+	OVERSIZED_FAIL,				/* as FailureHandling ... */
+	OVERSIZED_WARN,
+	OVERSIZED_SKIP,
+	OVERSIZED_DEAD_LETTER,
+	OVERSIZED_TRUNCATE_VALUE,	/* large columns are cut */
+	OVERSIZED_KEY_ONLY,			/* columns of no fixed length are left out */
+} OversizedHandling;
+
 /* wal2kafka.on_divergence: Kafka has what the server's WAL has lost */
 typedef enum OnDivergence
 {
 	DIVERGENCE_HOLD,
 	DIVERGENCE_CONTINUE,		/* from where the histories part */
 } OnDivergence;
+
+/* wal2kafka.max_retained_wal_action */
+typedef enum RetainedWalAction
+{
+	RETAINED_WAL_WARN,
+	RETAINED_WAL_PAUSE_SNAPSHOT,
+	RETAINED_WAL_DROP_SLOT,
+} RetainedWalAction;
 
 /* wal2kafka.skipped_operations, a set of letters */
 #define SKIP_CREATE		0x01
@@ -229,6 +261,7 @@ typedef struct Settings
 	char	   *streams;
 	int			max_streams;
 	bool		allow_superuser;
+	bool		stream_on_standby;
 
 	/* Kafka; never plugin options */
 	char	   *bootstrap_servers;
@@ -264,8 +297,15 @@ typedef struct Settings
 	int			on_promotion;	/* OnPromotion */
 	int			on_divergence;	/* OnDivergence */
 
+	/* events that cannot be sent; never plugin options */
+	int			event_processing_failure_handling_mode; /* FailureHandling */
+	int			oversized_event_handling_mode;	/* OversizedHandling */
+	char	   *errors_deadletterqueue_topic_name;	/* empty: prefix and
+													 * ".dead_letter" */
+
 	/* life of a stream */
 	char	   *slot_name;		/* empty: derived from the stream's name */
+	bool		slot_failover;	/* 17 and later: standbys get copies of it */
 	int			snapshot_mode;	/* SnapshotMode */
 	int			snapshot_workers;
 	char	   *snapshot_include_collection_list;	/* regular expressions;
@@ -279,6 +319,8 @@ typedef struct Settings
 	bool		paused;
 	char	   *paused_until;	/* empty, or a timestamp with time zone */
 	int			async_flush_delay;	/* ms; -1: leave it to the WAL writer */
+	int			max_retained_wal;	/* MB: GUC_UNIT_MB; 0: no limit */
+	int			max_retained_wal_action;	/* RetainedWalAction */
 
 	/* what events look like; plugin options too */
 	char	   *topic_prefix;	/* empty: the database's name */

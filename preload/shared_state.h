@@ -46,6 +46,7 @@ typedef enum StreamWait
 	STREAM_WAIT_LOCK,			/* old transactions, while a slot is created;
 								 * or the slot, held by someone else */
 	STREAM_WAIT_GUARD,			/* a guardrail or policy of the operator */
+	STREAM_WAIT_STANDBY,		/* one of synchronized_standby_slots */
 } StreamWait;
 
 /* Why a worker ended, for the launcher; set just before it exits. */
@@ -60,9 +61,22 @@ typedef enum StreamExit
 	STREAM_EXIT_HELD,			/* start when settings change or somebody
 								 * calls restart() */
 	STREAM_EXIT_SHUTDOWN,		/* server shutdown, or left the list */
+	STREAM_EXIT_WAL_LIMIT,		/* drop the slot: it retains too much WAL */
 } StreamExit;
 
 #define STREAM_ERROR_LEN	1024
+
+/*
+ * The limit on WAL that the slot retains (wal_guard.h).
+ */
+typedef struct WalGuard
+{
+	uint64		limit;			/* bytes; 0: none, or none known yet */
+	int			action;			/* RetainedWalAction */
+	Oid			database;
+	bool		renews;			/* without its slot the stream begins anew */
+	bool		exceeded;
+} WalGuard;
 
 /*
  * Commit-to-acknowledged latency, counted in buckets whose upper bounds grow
@@ -117,6 +131,9 @@ typedef struct StreamState
 	uint64		bytes;
 	uint64		transactions;
 	uint64		errors;
+	uint64		skipped_events; /* that cannot be sent, and were left out, ... */
+	uint64		dead_letters;	/* ... are told of in a topic, ... */
+	uint64		truncated_events;	/* ... or were made smaller */
 	uint64		queue_messages; /* now */
 	uint64		queue_bytes;	/* now */
 	uint32		snapshot_tables;	/* 0: no snapshot since start */
@@ -137,6 +154,9 @@ typedef struct StreamState
 	bool		fresh_start;	/* a start that snapshot_mode = always counts:
 								 * set by the launcher and restart(), cleared
 								 * by the worker that acted on it */
+
+	/* the limits by the worker, the rest by whoever looks after the slot */
+	WalGuard	guard;
 
 	/* who asks for a place (place.h); DSM_HANDLE_INVALID: free */
 	dsm_handle	places[STREAM_PLACES];
@@ -166,6 +186,9 @@ typedef struct TableStats
 	uint64		events;
 	uint64		bytes;
 	uint64		no_identity;	/* changes without identity */
+	uint64		skipped;		/* as StreamState.skipped_events, ... */
+	uint64		dead_letters;
+	uint64		truncated;
 	TimestampTz last_change;	/* commit time */
 } TableStats;
 

@@ -15,7 +15,7 @@
  *		state text,					starting, snapshot, streaming, backoff,
  *									paused, held, stopped
  *		waiting_for text,			nothing, broker, registry, schema, lock,
- *									guard
+ *									guard, standby
  *		pid int4,					null: no worker
  *		slot_name text,				null: not known yet
  *		received_lsn pg_lsn,
@@ -46,7 +46,12 @@
  *		incremental_rows int8,		sent by snapshots while streaming, since the
  *									worker's start
  *		incremental_ranges int8,
- *		incremental_delay_ms int8	longest wait of changes for one of them
+ *		incremental_delay_ms int8,	longest wait of changes for one of them
+ *		wal_limit int8,				bytes that the slot may retain; null: any
+ *		wal_exceeded bool			it retains more, as was last looked
+ *		skipped_events int8,		events that cannot be sent: left out, ...
+ *		dead_letters int8,			... told of in a topic, ...
+ *		truncated_events int8		... made smaller
  *
  * wal2kafka_stat_tables() RETURNS SETOF record, VOLATILE PARALLEL RESTRICTED:
  *
@@ -59,7 +64,10 @@
  *		last_change timestamptz,	commit time
  *		key_schema_id int4,			null: none or not known yet
  *		value_schema_id int4,
- *		no_identity int8			changes without identity
+ *		no_identity int8,			changes without identity
+ *		skipped int8,				as skipped_events and so on, of this table
+ *		dead_letters int8,
+ *		truncated int8
  *
  * wal2kafka_restart(stream text) RETURNS void, STRICT: the stream starts
  * anew, out of backoff, held and all; an error if there is no such stream.
@@ -77,8 +85,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "access/xlog.h"
-#include "access/xlogrecovery.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -90,9 +96,10 @@
 
 #include "settings.h"
 #include "shared_state.h"
+#include "wal_guard.h"
 
-#define STAT_STREAMS_COLUMNS	34
-#define STAT_TABLES_COLUMNS		10
+#define STAT_STREAMS_COLUMNS	39
+#define STAT_TABLES_COLUMNS		13
 #define STREAM_PARTS_COLUMNS	4
 
 PG_FUNCTION_INFO_V1(wal2kafka_stat_streams);
@@ -203,19 +210,10 @@ wait_name(StreamWait wait)
 			return "lock";
 		case STREAM_WAIT_GUARD:
 			return "guard";
+		case STREAM_WAIT_STANDBY:
+			return "standby";
 	}
 	return "unknown";			/* not reached */
-}
-
-/*
- * Where decoding could be by now.
- */
-static XLogRecPtr
-current_position(void)
-{
-	if (RecoveryInProgress())
-		return GetXLogReplayRecPtr(NULL);
-	return GetFlushRecPtr(NULL);
 }
 
 /*
@@ -227,14 +225,15 @@ current_position(void)
 static void
 put_lag(Row *row, const StreamState *stream)
 {
-	XLogRecPtr	now_at = current_position();
+	XLogRecPtr	now_at = wal_guard_position();
 	XLogRecPtr	acknowledged = stream->acknowledged_lsn;
 	TimestampTz since = Max(stream->caught_up_at,
 							stream->acknowledged_commit_time);
 	bool		asleep = stream->pid != 0 &&
 		pg_atomic_read_u32((pg_atomic_uint32 *) &stream->asleep) != 0;
 	bool		outstanding = stream->queue_messages > 0 ||
-		stream->sent_lsn > acknowledged;
+		stream->sent_lsn > acknowledged ||
+		stream->waiting_for == STREAM_WAIT_STANDBY;
 
 	put(row, Int64GetDatum(now_at > acknowledged ? now_at - acknowledged : 0),
 		XLogRecPtrIsInvalid(acknowledged));
@@ -296,6 +295,11 @@ put_stream(Row *row, StreamState *shared, const StreamState *stream)
 	put_count(row, stream->incremental_rows);
 	put_count(row, stream->incremental_ranges);
 	put_count(row, stream->incremental_delay_ms);
+	put(row, Int64GetDatum(stream->guard.limit), stream->guard.limit == 0);
+	put(row, BoolGetDatum(stream->guard.exceeded), stream->guard.limit == 0);
+	put_count(row, stream->skipped_events);
+	put_count(row, stream->dead_letters);
+	put_count(row, stream->truncated_events);
 }
 
 /*
@@ -367,6 +371,9 @@ put_tables(ReturnSetInfo *result, const StreamState *stream)
 		put(&row, Int32GetDatum(table->value_schema_id),
 			table->value_schema_id == 0);
 		put_count(&row, table->no_identity);
+		put_count(&row, table->skipped);
+		put_count(&row, table->dead_letters);
+		put_count(&row, table->truncated);
 		Assert(row.n == STAT_TABLES_COLUMNS);
 		tuplestore_putvalues(result->setResult, result->setDesc, row.values,
 							 row.nulls);

@@ -87,6 +87,7 @@ wal2kafka_##function(PG_FUNCTION_ARGS) \
 } \
 extern int	no_such_variable
 
+FORWARD(adopt);
 FORWARD(cancel_snapshot);
 FORWARD(decode);
 FORWARD(examine);

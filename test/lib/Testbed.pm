@@ -50,6 +50,8 @@ sub address
 	return "http://127.0.0.1:$self->{port}/apis/ccompat/v7";
 }
 
+sub port { my ($self) = @_; return $self->{port}; }
+
 sub command
 {
 	my ($self, $verb, @arguments) = @_;

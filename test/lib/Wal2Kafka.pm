@@ -53,6 +53,7 @@ sub wait_until
 #	tables				SQL that is run in the database before the stream
 #	conf				more lines for postgresql.conf
 #	properties			broker's properties
+#	standbys			it may get some
 #	snapshot			wal2kafka.snapshot_mode (default here: no_data)
 sub new
 {
@@ -96,7 +97,7 @@ sub create_server
 	my $registry = $self->{registry} ? $self->{registry}->address : '';
 	my $snapshot = $self->{snapshot} || 'no_data';
 
-	$node->init;
+	$node->init(allows_streaming => $self->{standbys} ? 'logical' : 0);
 	$node->append_conf('postgresql.conf', <<EOC);
 wal_level = logical
 max_wal_senders = 4
@@ -370,13 +371,14 @@ sub workload_tables
 	return slurp_file("$lib/workload.sql");
 }
 
-# start_workload(%options): transactions => n each, else until stop_workload
+# start_workload(%options): transactions => n each, else until stop_workload;
+# conninfo => another server than the stream's, or several
 sub start_workload
 {
 	my ($self, %option) = @_;
 	my $dir = PostgreSQL::Test::Utils::tempdir('workload');
 	my $node = $self->{node};
-	my $conninfo = $node->connstr($self->{database});
+	my $conninfo = $option{conninfo} || $node->connstr($self->{database});
 
 	$conninfo .= " options='$option{options}'" if $option{options};
 	$self->{journal} = "$dir/journal.json";

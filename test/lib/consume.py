@@ -10,6 +10,8 @@
 #	consume.py fold TOPIC		the last value of each key, a line each
 #	consume.py check TOPIC		compare with a workload's journal
 #	consume.py count TOPIC...	records, tombstones and live keys, undecoded
+#	consume.py repeats TOPIC	how many rows are there how often, undecoded: a
+#								row is what --pattern finds in the value
 #	consume.py follow TOPIC...	like dump, and goes on for ever
 #
 # Every mode but follow reads from the beginning to the end that the
@@ -18,9 +20,10 @@
 import argparse
 import io
 import json
+import re
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date, datetime, time as dtime
 from decimal import Decimal
 
@@ -188,6 +191,16 @@ def count(args, schemas):
                           "tombstones": tombstones[topic], "live_keys": len(live[topic])}))
 
 
+def repeats(args, schemas):
+    """{"1": rows that are there once, "2": ...}"""
+    pattern = re.compile(args.pattern.encode())
+    seen = Counter()
+    for raw in read_raw(args, args.topic):
+        found = pattern.search(raw.value() or b"")
+        seen[found.group() if found else None] += 1
+    print(json.dumps(Counter(seen.values())))
+
+
 def fold_records(stream):
     """The last row of each key; keys that were deleted are absent"""
     rows = {}
@@ -307,7 +320,7 @@ def check(args, schemas):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("mode", choices=["dump", "follow", "fold", "check", "count"])
+    parser.add_argument("mode", choices=["dump", "follow", "fold", "check", "count", "repeats"])
     parser.add_argument("topic", nargs="+")
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--registry", default="")
@@ -315,13 +328,15 @@ def main():
     parser.add_argument("--schemas-topic", default="")
     parser.add_argument("--journal", help="what workload.py wrote")
     parser.add_argument("--table", help="final rows, a JSON object a line")
+    parser.add_argument("--pattern", help="regular expression of bytes")
     parser.add_argument("--from", dest="first", type=int, default=0,
                         help="decode from this offset on")
     parser.add_argument("--missing-ok", action="store_true",
                         help="a topic that does not exist is an empty one")
     args = parser.parse_args()
     schemas = Schemas(args)
-    modes = {"dump": dump, "follow": dump, "fold": fold, "check": check, "count": count}
+    modes = {"dump": dump, "follow": dump, "fold": fold, "check": check, "count": count,
+             "repeats": repeats}
     return modes[args.mode](args, schemas)
 
 

@@ -23,7 +23,10 @@
 # /var/cache/wal2kafka for root (whose home nobody else can read) and
 # ~/.cache/wal2kafka for others.
 
-KAFKA_VERSION=4.4.0
+# librdkafka before 2.6.1 cannot do SCRAM with Kafka 4: the other version is
+# for that.
+: "${KAFKA_VERSION:=4.4.0}"
+KAFKA_SCRAM_VERSION=3.9.1
 REGISTRY_VERSION=3.0.9
 REGISTRY_PATH=/apis/ccompat/v7
 
@@ -110,6 +113,15 @@ package_list()
 		gcc make pkg-config libipc-run-perl curl ca-certificates \
 		default-jre-headless maven \
 		python3-confluent-kafka python3-avro python3-requests
+}
+
+# clang with libFuzzer and the sanitizers; the runtime's package has a version
+# in its name
+fuzz_packages()
+{
+	local version
+	version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -n 1)
+	echo "clang libclang-rt-${version:-14}-dev"
 }
 
 missing_packages()

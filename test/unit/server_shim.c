@@ -31,6 +31,7 @@ typedef struct ShimContext
 {
 	MemoryContextData base;
 	Chunk		chunks;			/* head of a circular list */
+	MemoryContextCallback *callbacks;	/* called once, the last one first */
 	struct ShimContext *parent;
 	struct ShimContext *first_child;
 	struct ShimContext *next_sibling;
@@ -70,18 +71,61 @@ AllocSetContextCreateInternal(MemoryContext parent, const char *name,
 }
 
 void
-MemoryContextDelete(MemoryContext context)
+MemoryContextRegisterResetCallback(MemoryContext context,
+								   MemoryContextCallback *cb)
 {
 	ShimContext *cxt = (ShimContext *) context;
-	ShimContext **link = &cxt->parent->first_child;
+
+	cb->next = cxt->callbacks;
+	cxt->callbacks = cb;
+}
+
+void
+MemoryContextReset(MemoryContext context)
+{
+	ShimContext *cxt = (ShimContext *) context;
 
 	while (cxt->first_child != NULL)
 		MemoryContextDelete(&cxt->first_child->base);
+	while (cxt->callbacks != NULL)
+	{
+		MemoryContextCallback *cb = cxt->callbacks;
+
+		cxt->callbacks = cb->next;
+		cb->func(cb->arg);
+	}
+	while (cxt->chunks.next != &cxt->chunks)
+		pfree(cxt->chunks.next + 1);
+}
+
+static void
+unlink_context(ShimContext *cxt)
+{
+	ShimContext **link = &cxt->parent->first_child;
+
 	while (*link != cxt)
 		link = &(*link)->next_sibling;
 	*link = cxt->next_sibling;
-	while (cxt->chunks.next != &cxt->chunks)
-		pfree(cxt->chunks.next + 1);
+}
+
+void
+MemoryContextSetParent(MemoryContext context, MemoryContext new_parent)
+{
+	ShimContext *cxt = (ShimContext *) context;
+
+	unlink_context(cxt);
+	cxt->parent = (ShimContext *) new_parent;
+	cxt->next_sibling = cxt->parent->first_child;
+	cxt->parent->first_child = cxt;
+}
+
+void
+MemoryContextDelete(MemoryContext context)
+{
+	ShimContext *cxt = (ShimContext *) context;
+
+	MemoryContextReset(context);
+	unlink_context(cxt);
 	free(cxt);
 }
 
@@ -146,6 +190,14 @@ repalloc(void *pointer, Size size)
 	memcpy(copy, pointer, Min(size, chunk->size));
 	pfree(pointer);
 	return copy;
+}
+
+char *
+MemoryContextStrdup(MemoryContext context, const char *string)
+{
+	size_t		size = strlen(string) + 1;
+
+	return memcpy(MemoryContextAlloc(context, size), string, size);
 }
 
 char *
@@ -214,6 +266,12 @@ int
 errcode(int sqlerrcode)
 {
 	shim_error.sqlerrcode = sqlerrcode;
+	return 0;
+}
+
+int
+errhidecontext(bool hide)
+{
 	return 0;
 }
 

@@ -1,0 +1,444 @@
+/*
+ * exactly_once.c
+ *		The start of a stream whose position is in Kafka.
+ *
+ * A producer that takes a transactional id over fences whoever had it, and
+ * what that one left open is aborted.  That makes a restart safe, and is a
+ * weapon: a copy of a server has the same id, and would stop the original.
+ * So the order is:
+ *
+ * 1. Read the position, also what is not committed yet, and see whose it is.
+ *	  If it is another server's, wait for the operator's word.
+ * 2. Fence.  Nobody else can write behind this.
+ * 3. Read the position that is committed, up to where the topic ended when
+ *	  everybody was fenced.  It is the last one; it is judged once more, since
+ *	  somebody may have come between.
+ * 4. Write it anew with our name in it.
+ *
+ * A server that is the same in everything but has another life (a copy of the
+ * whole machine) shows in the incarnation: each start of a worker has one of
+ * its own, which it notes in the slot's folder before it writes it to Kafka.
+ * A position with an incarnation that is not ours was written by somebody
+ * else.  The copy that starts later fences the first without knowing; the
+ * first then finds out, says so, and does not fence back.
+ *
+ * Timelines tell whether Kafka has changes that this server has lost.  The
+ * position is on the timeline on which it was written; where that one is not
+ * ours, it must not lie behind the point at which ours branched off.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "access/timeline.h"
+#include "access/xlog.h"
+#include "compat.h"
+#include "exactly_once.h"
+#include "kill_point.h"
+#include "miscadmin.h"
+#include "selection.h"
+#include "snapshot.h"
+#include "storage/fd.h"
+#include "utils/timestamp.h"
+
+#define INSTANCE_FILE	"wal2kafka.instance"
+#define ADOPT_FILE		"wal2kafka.adopt"
+
+/* The last record of the position that was read. */
+typedef struct FoundRecord
+{
+	bool		exists;
+	char	   *damage;			/* why it cannot be used; NULL: it can */
+	ProgressRecord record;
+} FoundRecord;
+
+/* What this server knows of its own starts; see write_instances(). */
+typedef struct Instances
+{
+	bool		known;
+	char		before[INCARNATION_LEN + 1];
+	char		own[INCARNATION_LEN + 1];
+} Instances;
+
+char *
+exactly_once_topic(const Settings *settings, const char *database_name)
+{
+	if (settings->progress_topic_name[0] != '\0')
+		return pstrdup(settings->progress_topic_name);
+	return psprintf("%s.progress",
+					selection_topic_prefix(settings, database_name));
+}
+
+char *
+exactly_once_id(const char *slot_name, const char *part)
+{
+	return psprintf("wal2kafka-" UINT64_FORMAT "-%u-%s%s%s",
+					GetSystemIdentifier(), MyDatabaseId, slot_name,
+					part != NULL ? "-" : "", part != NULL ? part : "");
+}
+
+/* ---- files in the slot's folder ---- */
+
+static void
+slot_file(char *path, const char *slot_name, const char *file)
+{
+	snprintf(path, MAXPGPATH, "pg_replslot/%s/%s", slot_name, file);
+}
+
+static void
+write_file(const char *slot_name, const char *file, const char *text)
+{
+	char		path[MAXPGPATH];
+	char		tmp_path[MAXPGPATH];
+	int			fd;
+	size_t		len = strlen(text);
+
+	slot_file(path, slot_name, file);
+	snprintf(tmp_path, sizeof(tmp_path), "%.*s.tmp",
+			 (int) sizeof(tmp_path) - 5, path);
+	fd = OpenTransientFile(tmp_path,
+						   O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
+	if (fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", tmp_path)));
+	errno = 0;
+	if (write(fd, text, len) != (ssize_t) len)
+	{
+		/* if write didn't set errno, assume problem is no disk space */
+		if (errno == 0)
+			errno = ENOSPC;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not write file \"%s\": %m", tmp_path)));
+	}
+	if (pg_fsync(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", tmp_path)));
+	if (CloseTransientFile(fd) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not close file \"%s\": %m", tmp_path)));
+	KILL_POINT("slot_file_written");
+	(void) durable_rename(tmp_path, path, ERROR);
+	KILL_POINT("slot_file_renamed");
+}
+
+static void
+read_instances(const char *slot_name, Instances *instances)
+{
+	char		path[MAXPGPATH];
+	char		text[2 * (INCARNATION_LEN + 1) + 1] = "";
+	int			fd;
+
+	memset(instances, 0, sizeof(*instances));
+	slot_file(path, slot_name, INSTANCE_FILE);
+	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	if (fd < 0)
+	{
+		if (errno == ENOENT)
+			return;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\": %m", path)));
+	}
+	(void) !read(fd, text, sizeof(text) - 1);
+	CloseTransientFile(fd);
+
+	/* one that is not as we write it tells nothing */
+	if (sscanf(text, "%32[0-9a-f] %32[0-9a-f]", instances->before,
+			   instances->own) == 2)
+		instances->known = true;
+}
+
+/*
+ * Our new incarnation, beside the one that Kafka has: whichever Kafka shows
+ * after a crash, it is known to be ours.
+ */
+static void
+write_instances(const char *slot_name, const char *before, const char *own)
+{
+	write_file(slot_name, INSTANCE_FILE, psprintf("%s %s\n", before, own));
+}
+
+static bool
+is_adopted(const char *slot_name)
+{
+	char		path[MAXPGPATH];
+
+	slot_file(path, slot_name, ADOPT_FILE);
+	return access(path, F_OK) == 0;
+}
+
+static void
+use_up_adoption(const char *slot_name)
+{
+	char		path[MAXPGPATH];
+
+	slot_file(path, slot_name, ADOPT_FILE);
+	if (unlink(path) == 0)
+		fsync_fname(psprintf("pg_replslot/%s", slot_name), true);
+	else if (errno != ENOENT)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not remove file \"%s\": %m", path)));
+}
+
+void
+exactly_once_adopt(const char *slot_name)
+{
+	write_file(slot_name, ADOPT_FILE, "adopted\n");
+}
+
+/* ---- what Kafka has ---- */
+
+static void
+take_record(void *arg, const char *key, size_t key_len, const char *value,
+			size_t value_len)
+{
+	FoundRecord *found = arg;
+
+	if (key_len != strlen(PROGRESS_KEY) ||
+		memcmp(key, PROGRESS_KEY, key_len) != 0)
+		return;
+	found->exists = value != NULL;
+	found->damage = NULL;
+	if (value != NULL)
+		found->damage = progress_record_read(value, value_len,
+											 &found->record);
+}
+
+static void
+read_record(Delivery *delivery, bool committed_only, FoundRecord *found)
+{
+	memset(found, 0, sizeof(*found));
+	delivery_read_progress(delivery, committed_only, take_record, found);
+}
+
+/* ---- judgement ---- */
+
+/*
+ * What is judged, and by what.
+ */
+typedef struct Case
+{
+	const Settings *settings;
+	const char *slot_name;
+	const char *topic;
+	XLogRecPtr	confirmed;
+	XLogRecPtr	flushed;
+	bool		new_stream;
+	bool		adopted;		/* by the operator, for this once */
+	ProgressIdentity own;
+	Instances	instances;
+	char	   *divergence;		/* that is to be gone on from; NULL: none */
+	ExactlyOnceStart *start;
+} Case;
+
+static bool
+hold(Case *c, char *reason, char *detail, char *hint)
+{
+	c->start->verdict = EXACTLY_ONCE_HOLD;
+	c->start->reason = reason;
+	c->start->detail = detail;
+	c->start->hint = hint;
+	return false;
+}
+
+/*
+ * Whose position is it?
+ */
+static bool
+judge_owner(Case *c, const FoundRecord *found)
+{
+	const ProgressIdentity *theirs = &found->record.identity;
+	char	   *difference;
+
+	if (found->damage != NULL)
+		return hold(c, psprintf("the stream's position in Kafka topic \"%s\" cannot be read",
+								c->topic),
+					found->damage,
+					psprintf("To go on from slot \"%s\" at %X/%X, which can repeat changes, call wal2kafka.adopt().",
+							 c->slot_name, LSN_FORMAT_ARGS(c->confirmed)));
+
+	difference = progress_identity_difference(theirs, &c->own);
+	if (difference != NULL)
+	{
+		if (c->settings->on_promotion == PROMOTION_ADOPT &&
+			theirs->system_identifier == c->own.system_identifier &&
+			theirs->database_oid == c->own.database_oid &&
+			strcmp(theirs->slot_name, c->own.slot_name) == 0)
+			return true;
+		return hold(c, psprintf("the position in Kafka topic \"%s\" was written by another server",
+								c->topic),
+					psprintf("Since then %s.", difference),
+					"If that server does not stream any more, and this one is to go on in its place, call wal2kafka.adopt(). It stops the other one for good. A copy of a server must have another wal2kafka.topic_prefix.");
+	}
+	if (c->instances.known &&
+		strcmp(found->record.incarnation, c->instances.before) != 0 &&
+		strcmp(found->record.incarnation, c->instances.own) != 0)
+		return hold(c, "another instance of this server writes to the stream's topics",
+					psprintf("The position in Kafka topic \"%s\" was written by none of this server's workers, although machine, directory and timeline are the same.",
+							 c->topic),
+					"Find the copy of this server, and stop it or give it another wal2kafka.topic_prefix; then call wal2kafka.adopt().");
+	return true;
+}
+
+/*
+ * Until where is our history the one in which the record was written?
+ * Invalid: it is another one from the beginning.
+ */
+static XLogRecPtr
+common_end(const Case *c, TimeLineID timeline)
+{
+	List	   *history;
+
+	if (timeline == c->own.timeline)
+		return c->flushed;
+	history = readTimeLineHistory(c->own.timeline);
+	if (!tliInHistory(timeline, history))
+		return InvalidXLogRecPtr;
+	return tliSwitchPoint(timeline, history, NULL);
+}
+
+/*
+ * Does Kafka have what this server has lost?
+ */
+static bool
+judge_history(Case *c, const ProgressRecord *record)
+{
+	XLogRecPtr	end;
+	char	   *detail;
+
+	if (record->identity.system_identifier != c->own.system_identifier)
+	{
+		/* adopted: positions of another cluster mean nothing here */
+		c->start->start_lsn = c->confirmed;
+		return true;
+	}
+	end = common_end(c, record->identity.timeline);
+	if (record->lsn <= end)
+	{
+		c->start->start_lsn = Max(c->confirmed, record->lsn);
+		return true;
+	}
+
+	detail = psprintf("Kafka has changes up to %X/%X of timeline %u, this server only up to %X/%X: they were lost when it took over or was restored.",
+					  LSN_FORMAT_ARGS(record->lsn),
+					  record->identity.timeline, LSN_FORMAT_ARGS(end));
+	if (c->settings->on_divergence == DIVERGENCE_HOLD && !c->adopted)
+		return hold(c, "Kafka has changes that this server does not have",
+					detail,
+					"Consumers have rows that are not in the database. To go on from where the histories part, set wal2kafka.on_divergence to \"continue\" or call wal2kafka.adopt(); then compare the tables with wal2kafka.verify() or send them again with wal2kafka.snapshot().");
+
+	/* with the timeline unchanged nobody knows where new WAL began */
+	c->start->start_lsn = record->identity.timeline == c->own.timeline ?
+		c->confirmed : Max(c->confirmed, end);
+	c->divergence = detail;
+	return true;
+}
+
+static bool
+judge(Case *c, const FoundRecord *found)
+{
+	c->start->verdict = EXACTLY_ONCE_GO;
+	c->start->start_lsn = c->confirmed;
+	c->divergence = NULL;
+	if (!found->exists)
+		return true;
+	if (!c->adopted && !judge_owner(c, found))
+		return false;
+	if (c->new_stream || found->damage != NULL)
+		return true;			/* the slot alone says where to begin */
+	return judge_history(c, &found->record);
+}
+
+/* ---- the start ---- */
+
+/*
+ * Our name, and the position that is gone on from.
+ */
+static void
+claim(Case *c, Delivery *delivery, const FoundRecord *found)
+{
+	ProgressRecord record = {0};
+	uint8		random[INCARNATION_LEN / 2];
+
+	if (c->divergence != NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("Kafka has changes that this server does not have"),
+				 errdetail("%s", c->divergence),
+				 errhint("The stream goes on from %X/%X. Compare the tables with wal2kafka.verify() or send them again with wal2kafka.snapshot().",
+						 LSN_FORMAT_ARGS(c->start->start_lsn))));
+	if (found->exists && found->damage == NULL && !c->new_stream &&
+		c->start->start_lsn == Max(c->confirmed, found->record.lsn))
+		record = found->record;
+	record.identity = c->own;
+	record.lsn = c->start->start_lsn;
+	if (record.split_end <= record.lsn)
+		record.split_end = InvalidXLogRecPtr;
+	if (!pg_strong_random(random, sizeof(random)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random number")));
+	for (int i = 0; i < lengthof(random); i++)
+		snprintf(record.incarnation + 2 * i, 3, "%02x", random[i]);
+
+	/* a new stream has no folder yet, and nobody whom it could mistake */
+	if (!c->new_stream)
+		write_instances(c->slot_name,
+						found->exists && found->damage == NULL ?
+						found->record.incarnation : record.incarnation,
+						record.incarnation);
+	KILL_POINT("instance_noted");
+	delivery_set_progress(delivery, &record);
+	if (!c->new_stream)
+		use_up_adoption(c->slot_name);
+}
+
+void
+exactly_once_start(Delivery *delivery, const Settings *settings,
+				   const char *slot_name, XLogRecPtr confirmed,
+				   XLogRecPtr flushed, bool new_stream,
+				   ExactlyOnceStart *start)
+{
+	Case		c = {
+		.settings = settings,
+		.slot_name = slot_name,
+		.topic = delivery_progress_topic(delivery),
+		.confirmed = confirmed,
+		.flushed = flushed,
+		.new_stream = new_stream,
+		.start = start,
+	};
+	FoundRecord found;
+
+	memset(start, 0, sizeof(*start));
+	progress_own_identity(&c.own, slot_name);
+	if (new_stream)
+		c.adopted = settings->adopt_topics;
+	else
+	{
+		read_instances(slot_name, &c.instances);
+		c.adopted = is_adopted(slot_name);
+	}
+
+	read_record(delivery, false, &found);
+	if (!judge(&c, &found))
+	{
+		/* it may be one of a transaction that was aborted */
+		read_record(delivery, true, &found);
+		if (!judge(&c, &found))
+			return;
+	}
+	delivery_fence(delivery);
+	if (!new_stream)
+		snapshot_fence_readers(delivery, slot_name);
+	read_record(delivery, true, &found);
+	if (!judge(&c, &found))
+		return;
+	claim(&c, delivery, &found);
+}

@@ -1,0 +1,403 @@
+# What becomes of an event that can never be encoded or sent, in each mode;
+# what is only an outage is none.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../test/lib";
+
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Wal2Kafka;
+
+my $dead_letters = 'shop.dead_letter';
+my $number = 0;
+
+# Kafka takes 300 kB, and large values of tests stay uncompressed.
+my $t = Wal2Kafka->new(
+	properties => {
+		'authorizer.class.name' => 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+		'allow.everyone.if.no.acl.found' => 'true' },
+	conf => q{
+wal2kafka.kafka_options = 'message.max.bytes=300000'
+});
+$t->sql('CREATE EXTENSION wal2kafka');
+$t->start_stream;
+
+# A table of its own, so that nothing of one part is in another's topic.
+sub table
+{
+	my ($columns) = @_;
+	my $name = 't' . ++$number;
+
+	$t->sql("CREATE TABLE $name (id int PRIMARY KEY, $columns)");
+	return $name;
+}
+
+sub mode
+{
+	my ($handling, $oversized) = @_;
+
+	$t->set('wal2kafka.event_processing_failure_handling_mode', $handling);
+	$t->set('wal2kafka.oversized_event_handling_mode', $oversized || 'default');
+	return;
+}
+
+sub dead_letters
+{
+	my ($table) = @_;
+	my @letters;
+
+	foreach my $record (@{ $t->records(undef, topic => $dead_letters) })
+	{
+		my $value = ref $record->{value} ? $record->{value} : JSON::PP->new->decode($record->{value});
+		$record->{value} = $value;
+		push @letters, $record if ($value->{table} || '') eq $table;
+	}
+	return @letters;
+}
+
+sub counters
+{
+	my ($table) = @_;
+	return $t->sql("SELECT skipped, dead_letters, truncated FROM wal2kafka.stat_tables WHERE table_name = '$table'");
+}
+
+# What happened to which key.  Where delivery is at least once, a transaction
+# that an error cut short is sent again: then its last time.
+sub story
+{
+	my ($table, $once) = @_;
+	my $story = $t->story("public.$table");
+
+	$story =~ s/^c:1 .* c:2 /c:1 c:2 /s unless $once;
+	return $story;
+}
+
+# The next bad event is the first one.
+sub forget
+{
+	my $slot = $t->slot;
+
+	$t->stop_stream;
+	unlink glob($t->{node}->data_dir . "/pg_replslot/$slot/wal2kafka.{bad_events,suspects}");
+	$t->start_stream;
+	return;
+}
+
+sub logged
+{
+	my ($pattern) = @_;
+	return slurp_file($t->{node}->logfile) =~ $pattern;
+}
+
+# ----------
+# A value that has no encoding, in the midst of a transaction
+# ----------
+
+my $survivors = join ' ', map { "c:$_" } grep { $_ != 500 } 1 .. 1001;
+
+sub write_nan
+{
+	my ($handling) = @_;
+	my $table = table('n numeric(9,2)');
+
+	mode($handling);
+	$t->sql(qq{
+		INSERT INTO $table VALUES (1, 1);
+		INSERT INTO $table SELECT i, CASE WHEN i = 500 THEN 'NaN'::numeric ELSE i END
+			FROM generate_series(2, 1001) AS i;
+		UPDATE $table SET n = 'NaN' WHERE id = 3;
+		DELETE FROM $table WHERE id = 4});
+	return $table;
+}
+
+sub check_nan
+{
+	my ($what, $once) = @_;
+	my $table = write_nan('skip');
+
+	$t->wait_caught_up;
+	is(story($table, $once), "$survivors d:4 -:4", "$what skip: all others arrive, in order");
+	is(counters($table), '2|0|0', "$what skip: counted");
+	ok(logged(qr/LOG: .*insert of table "public\.$table" at LSN [0-9A-F\/]+ is not sent/), "$what skip: logged");
+
+	$table = write_nan('warn');
+	$t->wait_caught_up;
+	is($t->story("public.$table"), "$survivors d:4 -:4", "$what warn: all others arrive, in order, once");
+	is(counters($table), '2|0|0', "$what warn: counted");
+	like($t->stat('last_error'), qr/update of table "public\.$table" at LSN/, "$what warn: in the view");
+
+	$table = write_nan('dead_letter');
+	$t->wait_caught_up;
+	is($t->story("public.$table"), "$survivors d:4 -:4", "$what dead_letter: all others arrive, in order, once");
+	is(counters($table), '0|2|0', "$what dead_letter: counted");
+	my @letters = dead_letters($table);
+	is_deeply([ map { $_->{value}{op} . ':' . $_->{value}{after}{id} . ':' . $_->{value}{after}{n} } @letters ],
+		[ 'c:500:NaN', 'u:3:NaN' ], "$what dead_letter: both, in order");
+	is($letters[0]{key}, '{"id":"500"}', "$what dead_letter: key");
+	my $headers = $letters[0]{headers};
+	is($headers->{'__connect.errors.topic'}, "shop.public.$table", 'where it should have gone');
+	is($headers->{'__connect.errors.stage'}, 'VALUE_CONVERTER', 'stage');
+	like($headers->{'__connect.errors.exception.message'}, qr/NaN/, 'message');
+	is($headers->{'__wal2kafka.errors.sqlstate'}, '22003', 'SQLSTATE');
+	is($headers->{'__wal2kafka.errors.table'}, $table, 'table');
+	is($headers->{'__wal2kafka.errors.column'}, 'n', 'column');
+	is($headers->{'__wal2kafka.errors.operation'}, 'insert', 'operation');
+	like($headers->{'__wal2kafka.errors.xid'}, qr/^\d+$/, 'xid');
+	like($headers->{"__wal2kafka.errors.$_"}, qr/^[0-9A-F]+\/[0-9A-F]+$/, $_) foreach 'lsn', 'commit_end_lsn';
+	return;
+}
+check_nan('at least once,');
+
+# ----------
+# Rows that are too large for the producer, found here
+# ----------
+
+sub write_large
+{
+	my ($handling, $oversized) = @_;
+	my $table = table('small text, t text, j json NOT NULL, n int');
+
+	mode($handling, $oversized);
+	$t->sql(qq{
+		INSERT INTO $table VALUES (1, 'a', 'b', '{}', 1);
+		INSERT INTO $table VALUES (2, 'two', repeat(md5('x') || 'ä', 12000), to_json(repeat('y', 400000)), 2);
+		INSERT INTO $table VALUES (3, 'c', 'd', '{}', 3)});
+	$t->wait_caught_up;
+	return $table;
+}
+
+sub check_large
+{
+	my ($what) = @_;
+	my $starts = $t->stat('restarts');
+	my $table = write_large('skip');
+	my $before = $t->stat('errors');
+
+	is($t->story("public.$table"), 'c:1 c:3', "$what oversized, skip");
+	is(counters($table), '1|0|0', 'counted');
+
+	$table = write_large('warn', 'dead_letter');
+	is($t->story("public.$table"), 'c:1 c:3', "$what oversized, dead_letter");
+	my ($letter) = dead_letters($table);
+	is($letter->{value}{after}{small}, 'two', 'what is small is in the dead letter');
+	is($letter->{value}{after}{t}{bytes}, 12000 * 34, 'what is large is begun');
+	ok($letter->{bytes} < 100000, 'and the letter is not large');
+	is($letter->{headers}{'__connect.errors.exception.class.name'},
+		'org.apache.kafka.common.errors.RecordTooLargeException', 'exception');
+
+	$table = write_large('fail', 'truncate_value');
+	is($t->story("public.$table"), 'c:1 c:2 c:3', "$what oversized, truncate_value");
+	my $record = $t->records("public.$table")->[1];
+	my $after = $record->{value}{after};
+	is($record->{headers}{'__wal2kafka.truncated'}, 't,j', 'header');
+	is(counters($table), '0|0|1', 'counted');
+	is($after->{small} . $after->{n}, 'two2', 'small columns are whole');
+	my $whole = ('9dd4e461268c8034f5c8564e155c67a6' . "\x{e4}") x 12000;
+	is(substr($whole, 0, length $after->{t}), $after->{t}, 'large ones begin as they did');
+	ok($record->{bytes} > 250000 && $record->{bytes} <= 300000, "no more is cut than has to be ($record->{bytes})");
+	is($after->{j}, '', 'what cannot be cut is withheld');
+
+	$table = write_large('fail', 'key_only');
+	$record = $t->records("public.$table")->[1];
+	is_deeply($record->{value}{after}, { id => 2, small => undef, t => undef, j => '', n => 2 }, "$what oversized, key_only");
+	is($record->{headers}{'__wal2kafka.truncated'}, 'small,t,j', 'header');
+	ok(!logged(qr/ERROR:.*$table/), 'no error was needed');
+	return;
+}
+check_large('at least once,');
+
+# No fixed rule helps when the key is what is too large.
+{
+	my $table = 'keyed';
+	$t->sql("CREATE TABLE $table (k text, t text)");
+	$t->sql("ALTER TABLE $table REPLICA IDENTITY FULL");
+	mode('skip', 'truncate_value');
+	$t->set('wal2kafka.message_key_columns', 'public.keyed:k');
+	$t->sql("INSERT INTO $table VALUES (repeat('k', 400000), 't')");
+	$t->sql("INSERT INTO $table VALUES ('k', 't')");
+	$t->wait_caught_up;
+	is($t->story("public.$table"), 'c:k', 'a key is not cut');
+	is(counters($table), '1|0|0', 'the row is left out');
+	$t->set('wal2kafka.message_key_columns', undef);
+}
+
+# An update of which both rows are large, and a delete.
+{
+	my $table = table('t text, b bytea');
+	mode('fail', 'truncate_value');
+	$t->sql(qq{
+		ALTER TABLE $table REPLICA IDENTITY FULL;
+		INSERT INTO $table VALUES (1, repeat('a', 200000), '');
+		UPDATE $table SET t = repeat('b', 200000);
+		UPDATE $table SET b = decode(repeat('00ff', 200000), 'hex');
+		DELETE FROM $table});
+	$t->wait_caught_up;
+	is($t->story("public.$table"), 'c:1 u:1 u:1 d:1 -:1', 'rows before and after');
+	is(counters($table), '0|0|3', 'three are cut');
+}
+
+# ----------
+# A column that is made no second time
+# ----------
+{
+	my $table = table('t text');
+	my $started = time;
+	mode('dead_letter');
+	$t->sql("ALTER TABLE $table ALTER t SET COMPRESSION lz4");
+	$t->sql("INSERT INTO $table VALUES (1, 'a')");
+	$t->wait_caught_up;
+	my $memory = $t->worker_memory;
+	my $most = $memory;
+	my $done = 0;
+	$t->sql("INSERT INTO $table VALUES (2, repeat('x', 500000000))");
+	note('built in ' . (time - $started) . ' s');
+	$t->sql("INSERT INTO $table VALUES (3, 'c')");
+	wait_until('it is past', sub {
+		my $now = $t->worker_memory;
+		$most = $now if $now > $most;
+		return counters($table) eq '0|1|0';
+	});
+	$t->wait_caught_up;
+	is($t->story("public.$table"), 'c:1 c:3', 'a column of 500 MB follows the mode');
+	my ($letter) = dead_letters($table);
+	is($letter->{value}{after}{t}{bytes}, 500000000, 'and is told of');
+
+	# the server's own decoding has it in memory once
+	ok($most - $memory < 700_000, 'without copies of it: ' . ($most - $memory) . ' kB');
+	note('past in ' . (time - $started) . ' s');
+}
+
+# ----------
+# A broker that refuses what the producer takes
+# ----------
+
+sub write_refused
+{
+	my ($handling, $oversized) = @_;
+	my $table = table('t text');
+
+	mode($handling, $oversized);
+	$t->sql("INSERT INTO $table VALUES (1, 'a')");
+	$t->wait_caught_up;
+	$t->{kafka}->topic_config($t->topic("public.$table"), 'max.message.bytes', 50000);
+	$t->sql(qq{
+		INSERT INTO $table SELECT i, CASE WHEN i = 50 THEN repeat(md5('x'), 3000) ELSE repeat('s', 100) END
+			FROM generate_series(2, 1001) AS i;
+		UPDATE $table SET t = 'u' WHERE id IN (2, 50)});
+	$t->wait_caught_up;
+	return $table;
+}
+
+sub check_refused
+{
+	my ($what, $once) = @_;
+	my $others = join ' ', (map { "c:$_" } grep { $_ != 50 } 1 .. 1001), 'u:2', 'u:50';
+	my $table = write_refused('dead_letter');
+
+	is(story($table, $once), $others, "$what refused by the broker: all others arrive, in order");
+	is(counters($table), '0|1|0', 'one is bad');
+	my ($letter) = dead_letters($table);
+	is($letter->{value}{after}{id}, 50, 'this one');
+	is($letter->{headers}{'__connect.errors.stage'}, 'KAFKA_PRODUCE', 'stage');
+
+	$table = write_refused('fail', 'truncate_value');
+	my $whole = join ' ', (map { "c:$_" } 1 .. 1001), 'u:2', 'u:50';
+	is(story($table, $once), $whole, "$what and can be truncated");
+	is(counters($table), '0|0|1', 'one is');
+	ok(!logged(qr/of table "public\.$table" at LSN .* is not sent/), 'none is left out');
+	return;
+}
+check_refused('at least once,');
+
+# ----------
+# Refusals that are about something else are no reason to leave anything out
+# ----------
+{
+	my $table = table('n int');
+	my $topic = $t->topic("public.$table");
+
+	mode('skip');
+	$t->sql("INSERT INTO $table VALUES (1, 1)");
+	$t->wait_caught_up;
+	$t->{kafka}->admin('allow', 'somebody', 'topic', $topic, 'write');
+	$t->sql("INSERT INTO $table VALUES (2, 2)");
+	$t->wait_error(qr/authorization failed/i);
+	my $starts = $t->stat('restarts');
+	wait_until('it has tried again', sub { $t->stat('restarts') >= $starts + 2 });
+	is(counters($table), '0|0|0', 'without permission nothing is left out');
+	$t->{kafka}->admin('allow', 'ANONYMOUS', 'topic', $topic, 'all');
+	$t->wait_caught_up;
+	is($t->story("public.$table"), 'c:1 c:2', 'and it is sent with permission');
+
+	$t->{kafka}->admin('delete', $topic);
+	wait_until('the topic is gone', sub { !exists $t->{kafka}->topics->{$topic} });
+	$t->sql("INSERT INTO $table VALUES (3, 3)");
+	$t->wait_caught_up;
+	like($t->story("public.$table"), qr/c:3$/, 'a topic that was deleted: sent when it is there again');
+	is(counters($table), '0|0|0', 'nothing was left out');
+}
+
+# ----------
+# Text that is no text
+# ----------
+{
+	my $node = $t->{node};
+
+	mode('dead_letter');
+	$node->safe_psql('postgres', "CREATE DATABASE ascii ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+	$node->safe_psql('ascii', q{
+		ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO cdc;
+		CREATE TABLE t (id int PRIMARY KEY, t text)});
+	$t->set('wal2kafka.streams', 'shop/cdc, ascii/cdc');
+	$t->wait_state('streaming', undef, 'ascii/cdc');
+	$node->safe_psql('ascii', q{INSERT INTO t VALUES (1, 'a'), (2, E'caf\\xe9'), (3, 'c')});
+	wait_until('the last one is sent', sub {
+		my @records = @{ $t->records(undef, topic => 'ascii.public.t') };
+		return @records && $records[-1]{key}{id} == 3;
+	});
+	my %seen = map { $_->{key}{id} => 1 } @{ $t->records(undef, topic => 'ascii.public.t') };
+	is(join(' ', sort keys %seen), '1 3', 'bytes that are no text are not sent');
+	my ($letter) = @{ $t->records(undef, topic => 'ascii.dead_letter') };
+	is_deeply(JSON::PP->new->decode($letter->{value})->{after}, { id => '2', t => { hex => '636166e9' } }, 'but told of');
+	$t->set('wal2kafka.streams', 'shop/cdc');
+}
+
+# ----------
+# Rows of a snapshot
+# ----------
+{
+	my $table = table('n numeric(9,2), t text');
+
+	mode('dead_letter', 'truncate_value');
+	$t->set('wal2kafka.publication_name', 'p');
+	$t->sql("CREATE PUBLICATION p");
+	$t->sql("INSERT INTO $table SELECT i, CASE WHEN i = 3 THEN 'NaN'::numeric ELSE i END, repeat('x', CASE WHEN i = 4 THEN 400000 ELSE 1 END) FROM generate_series(1, 6) AS i");
+	$t->sql("ALTER PUBLICATION p ADD TABLE $table");
+	$t->sql("SELECT wal2kafka.snapshot('public.$table')");
+	wait_until('the snapshot is complete', sub {
+		$t->sql("SELECT state FROM wal2kafka.stat_snapshots WHERE \"table\" = 'public.$table'") =~ /^(done|failed)/;
+	});
+	$t->wait_caught_up;
+	is($t->story("public.$table"), 'r:1 r:2 r:4 r:5 r:6', 'rows of a snapshot');
+	is(counters($table), '0|1|1', 'counted');
+	my ($letter) = dead_letters($table);
+	is($letter->{value}{op} . $letter->{value}{after}{id}, 'r3', 'dead letter of a row');
+	$t->set('wal2kafka.publication_name', undef);
+}
+
+# ----------
+# The same, exactly once
+# ----------
+$t->set('wal2kafka.delivery', 'exactly_once');
+forget();
+check_nan('exactly once,', 1);
+check_large('exactly once,');
+forget();
+check_refused('exactly once,', 1);
+
+done_testing();
