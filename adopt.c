@@ -17,22 +17,21 @@
 #include "exactly_once.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "preload/shared_state.h"
 #include "replication/slot.h"
 #include "slot_state.h"
+#include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(wal2kafka_stream_adopt);
 PG_FUNCTION_INFO_V1(wal2kafka_stream_own_slot);
 
 /*
  * The stream's worker and we must not write the same files, so the slot is
- * held, until ReplicationSlotRelease().  Raises if somebody has it.
+ * held, until ReplicationSlotRelease().
  */
 static void
-acquire_own_slot(const char *name)
+check_own_slot(const char *name)
 {
-	CheckSlotPermissions();
-	CheckSlotRequirements();
-	compat_slot_acquire(name);
 	if (strcmp(NameStr(MyReplicationSlot->data.plugin), "wal2kafka") != 0 ||
 		MyReplicationSlot->data.persistency != RS_PERSISTENT)
 		ereport(ERROR,
@@ -43,17 +42,57 @@ acquire_own_slot(const char *name)
 }
 
 /*
- * adopt(name): the stream that has this slot goes on, although its position
- * in Kafka was written by another server.
+ * The stream with this name, which is held until somebody adopts it.  Copies
+ * its slot's name, of NAMEDATALEN bytes.
+ */
+static StreamState *
+find_adoptable(const char *name, char *slot_name)
+{
+	StreamState *stream = shared_state_available() ?
+		shared_state_find(name) : NULL;
+	bool		awaits;
+
+	if (stream == NULL || stream->status == STREAM_STOPPED)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("stream \"%s\" does not exist", name),
+				 errhint("Streams are named in \"wal2kafka.streams\".")));
+	SpinLockAcquire(&stream->mutex);
+	awaits = stream->awaits_adoption;
+	strlcpy(slot_name, stream->slot_name, NAMEDATALEN);
+	SpinLockRelease(&stream->mutex);
+	if (!awaits)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("stream \"%s\" does not wait for being adopted",
+						name),
+				 errdetail("Only a stream whose position in Kafka was written by another server, or cannot be read, does.")));
+	return stream;
+}
+
+/*
+ * adopt(stream): it goes on, although its position in Kafka was written by
+ * another server.
  */
 Datum
 wal2kafka_stream_adopt(PG_FUNCTION_ARGS)
 {
-	Name		name = PG_GETARG_NAME(0);
+	StreamState *stream;
+	char		slot_name[NAMEDATALEN];
 
-	acquire_own_slot(NameStr(*name));
-	exactly_once_adopt(NameStr(*name));
+	stream = find_adoptable(text_to_cstring(PG_GETARG_TEXT_PP(0)), slot_name);
+
+	/* the worker that asked for it may not be gone yet */
+	compat_slot_await(slot_name);
+	check_own_slot(slot_name);
+	exactly_once_adopt(slot_name);
 	ReplicationSlotRelease();
+
+	SpinLockAcquire(&stream->mutex);
+	stream->awaits_adoption = false;
+	stream->restart_requested = true;
+	SpinLockRelease(&stream->mutex);
+	shared_state_wake_launcher();
 	PG_RETURN_VOID();
 }
 
@@ -66,7 +105,10 @@ wal2kafka_stream_own_slot(PG_FUNCTION_ARGS)
 {
 	Name		name = PG_GETARG_NAME(0);
 
-	acquire_own_slot(NameStr(*name));
+	CheckSlotPermissions();
+	CheckSlotRequirements();
+	compat_slot_acquire(NameStr(*name));
+	check_own_slot(NameStr(*name));
 	if (MyReplicationSlot->data.database != MyDatabaseId)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

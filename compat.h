@@ -45,10 +45,13 @@
 	ReplicationSlotCreate(name, true, persistency, false)
 #endif
 
+/* An error if somebody has the slot, or else wait for it. */
 #if PG_VERSION_NUM >= 180000
 #define compat_slot_acquire(name)	ReplicationSlotAcquire(name, true, true)
+#define compat_slot_await(name)		ReplicationSlotAcquire(name, false, true)
 #else
 #define compat_slot_acquire(name)	ReplicationSlotAcquire(name, true)
+#define compat_slot_await(name)		ReplicationSlotAcquire(name, false)
 #endif
 
 /*

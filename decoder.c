@@ -285,8 +285,6 @@ set_up(Decoder *decoder, MemoryContext cxt, const char *database_name)
 
 	decoder->handles_failures = event_sink != NULL &&
 		failure_is_handled(decoder->settings);
-	if (decoder->handles_failures)
-		event_sink->reports_size = true;
 
 	topic_name_resolve_modes(decoder->settings, event_sink != NULL);
 	decoder->skipped =
@@ -580,6 +578,16 @@ framed_size(const EventBytes *bytes, const EventSchema *schema)
 }
 
 /*
+ * Can it be left out?  That is a row's event, or a message.
+ */
+static bool
+is_of_row(const Event *event)
+{
+	return event->kind != EVENT_TRANSACTION &&
+		event->kind != EVENT_DEAD_LETTER && event->kind != EVENT_TOMBSTONE;
+}
+
+/*
  * Is there any use in handing it on?  Sets failure, if not.
  */
 static bool
@@ -590,8 +598,7 @@ can_be_sent(Decoder *decoder, const Event *event)
 	bool		refused;
 	bool		guarded;
 
-	if (event->kind == EVENT_TRANSACTION || event->kind == EVENT_DEAD_LETTER ||
-		event->kind == EVENT_TOMBSTONE)
+	if (!is_of_row(event))
 		return true;
 	size = framed_size(&event->key, &event->target->key) +
 		framed_size(&event->value, &event->target->value);
@@ -612,23 +619,13 @@ can_be_sent(Decoder *decoder, const Event *event)
  * The sink found it too large after all, by a little.
  */
 static Outcome
-refuse_late(Decoder *decoder, const Event *event)
+refuse_late(Decoder *decoder)
 {
 	size_t		limit = event_sink->message_limit;
 
 	event_sink->too_large = false;
 	decoder->index--;
 	set_too_large(decoder, limit + 1, limit - Min(limit / 8, HEADERS_SIZE));
-	if (event->kind == EVENT_TRANSACTION ||
-		event->kind == EVENT_DEAD_LETTER || event->kind == EVENT_TOMBSTONE)
-	{
-		decoder->no_catch = true;
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("%s exceeds the message limit of Kafka",
-						event_kinds[event->kind].name),
-				 errhint("Raise message.max.bytes in wal2kafka.kafka_options.")));
-	}
 	return OUTCOME_NOT_SENT;
 }
 
@@ -663,10 +660,13 @@ deliver(Decoder *decoder, Event *event)
 		bool		guarded = enter_sink(decoder);
 
 		KILL_POINT("encoded");
+		event_sink->reports_size = decoder->handles_failures &&
+			is_of_row(event);
 		event_sink->emit(event_sink, event);
+		event_sink->reports_size = false;
 		leave_sink(decoder, guarded);
 		if (unlikely(event_sink->too_large))
-			return refuse_late(decoder, event);
+			return refuse_late(decoder);
 	}
 	return OUTCOME_SENT;
 }

@@ -661,18 +661,23 @@ on_registry_wait(void *arg, RegistryProblem problem, const char *reason)
 	Delivery   *delivery = arg;
 	bool		away = (problem == REGISTRY_AWAY);
 	bool		was_away = delivery->registry_away;
+	const char *remedy = registry_remedy(reason);
 
-	if (away && !delivery->registry_away)
+	if (away && (!was_away ||
+				 (remedy != NULL && remedy != delivery->registry_remedy)))
 	{
+		delivery->registry_remedy = remedy;
+		if (remedy == NULL)
+			remedy = "Check wal2kafka.schema_registry_url and the registry.";
 		ereport(LOG,
 				(errhidecontext(true),
 				 errmsg("stream \"%s\" is waiting for the schema registry",
 						delivery->stream->name),
 				 reason ? errdetail("%s", reason) : 0,
-				 errhint("Nothing is lost: changes wait in the WAL. Check wal2kafka.schema_registry_url and the registry.")));
+				 errhint("Nothing is lost: changes wait in the WAL. %s",
+						 remedy)));
 		stream_set_error(delivery->stream, "waiting for the schema registry",
-						 reason,
-						 "Check wal2kafka.schema_registry_url and the registry.");
+						 reason, remedy);
 	}
 	else if (!away && delivery->registry_away)
 	{
@@ -1120,7 +1125,10 @@ sink_emit(EventSink *sink, const Event *event)
 	bool		own_unit = !delivery->unit_open;
 	bool		is_change = event->kind != EVENT_HEARTBEAT &&
 		event->kind != EVENT_NOTIFICATION;
+	bool		reports_size = sink->reports_size;
 
+	/* others may emit in a call of the service function */
+	sink->reports_size = false;
 	if (unlikely(delivery->batch.skipping) &&
 		transaction_skips(delivery, event))
 		return;
@@ -1152,7 +1160,7 @@ sink_emit(EventSink *sink, const Event *event)
 							  delivery_timestamp(delivery, event),
 							  delivery->ticket) == KAFKA_TOO_LARGE))
 	{
-		if (!sink->reports_size)
+		if (!reports_size)
 			raise_too_large(event);
 		sink->too_large = true;
 		ack_tracker_ack(delivery->tracker, delivery->ticket);

@@ -129,6 +129,7 @@ struct Delivery
 	const char *broker_remedy;	/* the same */
 	TimestampTz broker_reported_at;
 	bool		registry_away;
+	const char *registry_remedy;
 
 	DeliveryServiceFunc service;
 	void	   *service_arg;

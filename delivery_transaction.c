@@ -463,6 +463,34 @@ make_topic(Delivery *delivery)
 	delivery_make_compacted(delivery, delivery->batch.topic_name, &config);
 }
 
+/*
+ * The topic's partition, which brokers may not know of yet when the topic was
+ * just made.
+ */
+static const KafkaPartition *
+find_partition(Delivery *delivery, KafkaSource *source)
+{
+	const char *topic = delivery->batch.topic_name;
+	int64		limit = now_ms() + READ_TIMEOUT_MS(delivery->settings);
+	KafkaPartition *partitions;
+	int			n;
+
+	while ((n = kafka_source_look(source, &topic, 1, &partitions)) == 0 &&
+		   now_ms() < limit)
+		delivery_wait(delivery, 100);
+	if (n == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no Kafka topic \"%s\"", topic)));
+	if (n > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("Kafka topic \"%s\" has %d partitions", topic, n),
+				 errdetail("The topic of a stream's position has one."),
+				 errhint("Set wal2kafka.progress_topic_name to another name.")));
+	return partitions;
+}
+
 void
 delivery_read_progress(Delivery *delivery, bool committed_only,
 					   void (*visit) (void *arg, const char *key,
@@ -471,12 +499,9 @@ delivery_read_progress(Delivery *delivery, bool committed_only,
 					   void *arg)
 {
 	const Settings *settings = delivery->settings;
-	const char *topic = delivery->batch.topic_name;
 	OptionList	options;
 	KafkaSource *volatile source = NULL;
-	KafkaPartition *partitions;
 	KafkaRecord record;
-	int			n;
 
 	make_topic(delivery);
 	options = options_read("wal2kafka.kafka_options", settings->kafka_options,
@@ -490,14 +515,7 @@ delivery_read_progress(Delivery *delivery, bool committed_only,
 											  delivery->stream->name),
 									 &options, READ_TIMEOUT_MS(settings),
 									 committed_only);
-		n = kafka_source_look(source, &topic, 1, &partitions);
-		if (n != 1)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("Kafka topic \"%s\" has %d partitions", topic, n),
-					 errdetail("The topic of a stream's position has one."),
-					 errhint("Set wal2kafka.progress_topic_name to another name.")));
-		kafka_source_begin(source, &partitions[0]);
+		kafka_source_begin(source, find_partition(delivery, source));
 		while (kafka_source_next(source, &record))
 			visit(arg, (const char *) record.key, record.key_len,
 				  (const char *) record.value, record.value_len);

@@ -222,8 +222,8 @@ struct EventSink
 	 * No event is taken whose key and value have more bytes together, with
 	 * frame_len bytes in front of each that has Avro's format.  0: no limit.
 	 * What headers and the like come to only the sink knows: where the caller
-	 * sets reports_size, emit() raises no error for an event that is too large
-	 * after all, but does nothing and sets too_large.
+	 * sets reports_size for one call, emit() raises no error for an event that
+	 * is too large after all, but does nothing and sets too_large.
 	 */
 	size_t		message_limit;
 	size_t		frame_len;

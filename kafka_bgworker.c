@@ -36,6 +36,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlogreader.h"
+#include "access/xlogrecovery.h"
 #include "access/xlogutils.h"
 #include "catalog/pg_db_role_setting.h"
 #include "compat.h"
@@ -1046,14 +1047,19 @@ take_over(XLogRecPtr confirmed, bool new_stream)
 	if (!delivery_exactly_once(worker.delivery))
 		return;
 	exactly_once_start(worker.delivery, worker.settings, worker.slot_name,
-					   confirmed, GetFlushRecPtr(&timeline), new_stream,
-					   &start);
+					   confirmed, RecoveryInProgress() ?
+					   GetXLogReplayRecPtr(&timeline) :
+					   GetFlushRecPtr(&timeline), new_stream, &start);
 	switch (start.verdict)
 	{
 		case EXACTLY_ONCE_GO:
 			worker.start_lsn = start.start_lsn;
 			break;
 		case EXACTLY_ONCE_HOLD:
+			/* a new one is let go on by wal2kafka.adopt_topics */
+			SpinLockAcquire(&worker.stream->mutex);
+			worker.stream->awaits_adoption = !new_stream;
+			SpinLockRelease(&worker.stream->mutex);
 			hold(STREAM_WAIT_NOTHING, start.reason, start.detail, start.hint);
 			break;
 	}
@@ -1675,6 +1681,10 @@ kafka_bgworker_main(Datum main_arg)
 		hold_if_only_snapshot();
 		compat_slot_acquire(worker.slot_name);
 		hold_if_crashing(&facts, requested);
+
+		/* a copy of the primary's has no state, but is a stream's from now on */
+		if (!slot_state_exists(worker.slot_name))
+			slot_state_set_snapshot_pending(worker.slot_name, false);
 		set_slot_failover();
 	}
 

@@ -10,13 +10,13 @@
 #include "kafka_private.h"
 
 #define HINT_SIZE "The limits are max.message.bytes of the topic, message.max.bytes of the broker, and message.max.bytes in wal2kafka.kafka_options."
-#define HINT_ACL_TOPIC "The stream's Kafka user needs the operations DESCRIBE and WRITE on the topic, and CREATE where it does not exist yet. Once they are allowed, the stream goes on by itself."
+#define HINT_ACL_TOPIC "The stream's Kafka user needs the operation WRITE on the topic, CREATE where it does not exist yet, and READ where it is read. Once they are allowed, the stream goes on by itself."
 #define HINT_ACL_CLUSTER "The stream's Kafka user needs the operation WRITE on its topics, or IDEMPOTENT_WRITE on the cluster where Kafka is older than 2.8. Once it is allowed, the stream goes on by itself."
 #define HINT_TOPIC "Topics are made when a stream starts; one that was deleted since comes back when the stream starts again."
 
 #define HINT_FENCED "This is so when another server or worker uses the stream's transactional id, and when a transaction was open for longer than wal2kafka.transaction_timeout_ms."
 #define HINT_TIMEOUT "wal2kafka.transaction_timeout_ms cannot be larger than transaction.max.timeout.ms of the brokers."
-#define HINT_TRANSACTIONAL_ID "The user that wal2kafka.kafka_options_file names needs DESCRIBE and WRITE on the transactional id, which begins with wal2kafka-."
+#define HINT_TRANSACTIONAL_ID "The stream's Kafka user needs the operation WRITE on the transactional id, which begins with \"wal2kafka-\". Once it is allowed, the stream goes on by itself."
 #define HINT_NO_TRANSACTIONS "Set wal2kafka.delivery to at_least_once, or use brokers that have transactions (Apache Kafka 0.11 or later)."
 #define HINT_RECORD "A topic that is compacted takes no record without a key."
 #define HINT_TIME "See message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic, and wal2kafka.record_timestamp."

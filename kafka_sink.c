@@ -676,7 +676,7 @@ take_error(KafkaSink *sink, rd_kafka_event_t *event)
 	char	   *moment;
 
 	kafka_copy_text(text, sizeof(text), rd_kafka_event_error_string(event));
-	if (err == RD_KAFKA_RESP_ERR__FATAL)
+	if (rd_kafka_event_error_is_fatal(event))
 	{
 		producer_failed(sink);
 		return;

@@ -18,7 +18,7 @@
 #define RETRY_INTERVAL		1000
 #define LOOK_TIMEOUT		1000
 
-#define HINT_CREATE "The stream's Kafka user needs the operations DESCRIBE and WRITE on the topic, and CREATE on it or on the cluster, or somebody else has to create it. Then the stream goes on by itself."
+#define HINT_CREATE "The stream's Kafka user needs the operations CREATE and WRITE on the topic, or WRITE alone if somebody else creates it. Then the stream goes on by itself."
 
 /* ---- making them ---- */
 

@@ -5,11 +5,12 @@
  * Test builds only.  A test arms a point by a file in the data directory,
  * which it gives its name by renaming:
  *
- *		NAME NTH ACTION DELAY
+ *		NAME NTH ACTION DELAY DATABASE
  *
  * NAME is the point, NTH says which time that a process reaches it counts,
  * from 1 and from when the file is there, DELAY is how many ms pass before
- * the action, with nothing of ours running.  The actions are
+ * the action, with nothing of ours running, DATABASE is the OID of the
+ * process's database.  The actions are
  *
  *		worker	the process gets a SIGKILL, which the server takes for a crash
  *		server	the postmaster and all of its children get one
@@ -48,6 +49,7 @@ typedef struct ArmedPoint
 	char		action[NAME_LEN];
 	int			left;			/* times until it counts */
 	int			delay_ms;
+	Oid			database;
 	ino_t		file;			/* which the test wrote */
 } ArmedPoint;
 
@@ -75,9 +77,10 @@ look(void)
 		len = read(fd, text, sizeof(text) - 1);
 		text[Max(len, 0)] = '\0';
 		point.file = st.st_ino;
-		point.armed = sscanf(text, "%63s %d %63s %d", point.name,
-							 &point.left, point.action,
-							 &point.delay_ms) == 4;
+		point.armed = sscanf(text, "%63s %d %63s %d %u", point.name,
+							 &point.left, point.action, &point.delay_ms,
+							 &point.database) == 5 &&
+			point.database == MyDatabaseId;
 	}
 	close(fd);
 }

@@ -583,6 +583,40 @@ make_handles(Registry *registry)
 	registry_add_header(&registry->headers, "Expect:");
 }
 
+/*
+ * What keeps a connection from being made, by texts of libcurl's, OpenSSL's
+ * and ours.  The first row that fits counts.
+ */
+static const struct
+{
+	const char *text;
+	const char *hint;
+}			remedies[] = {
+	{"certificate has expired",
+	"Renew the registry's certificate."},
+	{"certificate is not yet valid",
+	"Compare the clocks of this server and the registry."},
+	{"host name",
+	"The registry's certificate has to have the name by which wal2kafka.schema_registry_url reaches it."},
+	{"alert", "The registry refuses the client's certificate: it has expired, is of an authority that the registry does not know, or is missing. See ssl.certificate.location and ssl.key.location in wal2kafka.schema_registry_options. A renewed file is noticed, and the stream goes on by itself."},
+	{"local SSL certificate",
+	"See ssl.certificate.location and ssl.key.location in wal2kafka.schema_registry_options, and ssl.key.password in the file that wal2kafka.schema_registry_options_file names."},
+	{"wrong version number",
+	"The registry speaks no TLS there: wal2kafka.schema_registry_url has to begin with http."},
+	{"certificate", "Set ssl.ca.location in wal2kafka.schema_registry_options to a PEM file of the authority that signed the registry's certificate. A changed file is noticed, and the stream goes on by itself."},
+};
+
+const char *
+registry_remedy(const char *reason)
+{
+	for (int i = 0; reason != NULL && i < lengthof(remedies); i++)
+	{
+		if (strstr(reason, remedies[i].text) != NULL)
+			return remedies[i].hint;
+	}
+	return NULL;
+}
+
 /* Tell the caller how it goes. */
 static void
 report_state(Registry *registry)

@@ -43,6 +43,12 @@ typedef struct RegistryConfig
 	void	   *arg;
 } RegistryConfig;
 
+/*
+ * What to do about a reason of on_wait(): a constant, NULL where the reason
+ * tells no more than that the registry is away.
+ */
+extern const char *registry_remedy(const char *reason);
+
 /* Check option names and values; raises, never quoting a value. */
 extern void registry_check_options(const char *setting,
 								   const OptionList *options, bool from_file);

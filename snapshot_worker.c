@@ -70,8 +70,10 @@ copy_text(char *to, const char *from, Size size)
 	int			len = 0;
 
 	if (from != NULL)
+	{
 		len = pg_mbcliplen(from, strlen(from), size - 1);
-	memcpy(to, from, len);
+		memcpy(to, from, len);
+	}
 	to[len] = '\0';
 }
 

@@ -195,7 +195,7 @@ raise_not_a_number(uint16 header)
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 			 errmsg("numeric value \"%s\" has no representation as an Avro decimal",
 					name),
-			 errhint("Set \"wal2kafka.decimal_handling_mode\" to \"string\" or \"double\", which have such values, or keep them out of the column by a check constraint. To get past this row only, pause the stream and move its slot behind the transaction with pg_replication_slot_advance(); nothing of the transaction is sent then.")));
+			 errhint("Set \"wal2kafka.decimal_handling_mode\" to \"string\" or \"double\", which have such values, or keep them out of the column by a check constraint. To get past rows that have it already, see wal2kafka.event_processing_failure_handling_mode.")));
 }
 
 static void

@@ -149,12 +149,6 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION wal2kafka.decode(bytea) IS
 'a binary event of the output plugin (option format=avro) as JSON';
 
-/* The word that the stream of a slot goes on, whoever had it before. */
-CREATE FUNCTION wal2kafka._adopt(name)
-RETURNS void
-AS 'MODULE_PATHNAME', 'wal2kafka_adopt'
-LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-
 /* A slot of ours, just copied from another reader's, is a stream's. */
 CREATE FUNCTION wal2kafka._own_slot(name)
 RETURNS void
@@ -609,43 +603,12 @@ COMMENT ON FUNCTION wal2kafka.resume(text) IS
 
 /*
  * The position of an exactly-once stream in Kafka is this server's from now
- * on, whoever wrote it.  Nothing but a stream that waits for this word, or
- * does not run, can be given it.
+ * on, whoever wrote it: for a stream that is held until somebody says so.
  */
 CREATE FUNCTION wal2kafka.adopt(stream text)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	s record := wal2kafka._configured(stream);
-	state text;
-	slot text;
-BEGIN
-	IF wal2kafka._setting(s.database, s.role, 'wal2kafka.delivery')
-		<> 'exactly_once' THEN
-		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('stream "%s" has no position in Kafka', s.name),
-			DETAIL = 'Its delivery is at_least_once, and its position is its slot.';
-	END IF;
-	SELECT c.state INTO state FROM wal2kafka._streams() AS c
-	WHERE c.stream = s.name;
-	IF state NOT IN ('held', 'backoff', 'paused') THEN
-		RAISE object_in_use USING
-			MESSAGE = format('stream "%s" is %s', s.name, state),
-			HINT = 'Only a stream that is held because another server had it needs this.';
-	END IF;
-	slot := wal2kafka._slot_of(s.name, s.database, s.role);
-	IF NOT EXISTS (SELECT FROM pg_replication_slots AS r
-				   WHERE r.slot_name = slot) THEN
-		RAISE undefined_object USING
-			MESSAGE = format('stream "%s" has no slot', s.name),
-			HINT = 'The stream has to begin anew: set wal2kafka.adopt_topics = on.';
-	END IF;
-	PERFORM wal2kafka._adopt(slot);
-	PERFORM wal2kafka.restart(s.name);
-END
-$$;
+AS 'MODULE_PATHNAME', 'wal2kafka_adopt'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION wal2kafka.adopt(text) IS
 'let an exactly-once stream go on that another server had';
@@ -1684,7 +1647,6 @@ GRANT USAGE ON SCHEMA wal2kafka TO PUBLIC;
  * their caller could not do without them.
  */
 REVOKE ALL ON FUNCTION
-	wal2kafka._adopt(name),
 	wal2kafka._own_slot(name),
 	wal2kafka._streams(),
 	wal2kafka._tables(),

@@ -2,7 +2,7 @@
 #
 # chroot_test.sh
 #		Another version of PostgreSQL, in a chroot: build, SQL and isolation
-#		tests, delivery under faults.
+#		tests, delivery under faults, failover.
 #
 #	ci/chroot_test.sh SUITE DIR
 #
@@ -322,6 +322,21 @@ delivery_tests()
 	verdict 'the server stops' server_stops fast
 }
 
+# What needs a version that the machine itself may not have.
+failover_tests()
+{
+	local log="$work/failover.log" pgxs
+
+	pgxs=$(dirname "$(chroot "$dir" "$config" --pgxs)")/../..
+	inside env "WAL2KAFKA_TEST_KAFKA=127.0.0.1:$kafka_port" \
+		"WAL2KAFKA_TEST_REGISTRY=$(registry_url "$registry_port")" \
+		"PG_REGRESS=$pgxs/src/test/regress/pg_regress" \
+		bash -c "cd $tree && prove -v -I $pgxs/src/test/perl -I test/lib t/046_failover.pl" \
+		> "$log" 2>&1 && return
+	grep -vE '^# (Running|No postmaster)' "$log" | tail -n 80
+	return 1
+}
+
 clean_up()
 {
 	[ -z "$writers" ] || touch "$work/stop"
@@ -346,6 +361,7 @@ verdict "PostgreSQL $major: build without a warning" build
 if [ "$failed" = 0 ]; then
 	sql_tests
 	delivery_tests
+	verdict 'streams go on after a failover' failover_tests
 fi
 echo "$major: $passed passed, $failed failed"
 [ "$failed" = 0 ]

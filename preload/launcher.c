@@ -527,6 +527,7 @@ prepare_start(StreamState *stream, Oid database, uint64 digest)
 	stream->status = STREAM_STARTING;
 	stream->exit = STREAM_EXIT_NONE;
 	stream->waiting_for = STREAM_WAIT_NOTHING;
+	stream->awaits_adoption = false;
 	stream->database_oid = database;
 	stream->pid = 0;
 	stream->latch = NULL;
@@ -1140,6 +1141,10 @@ void
 launcher_register(void)
 {
 	BackgroundWorker worker;
+
+	/* pg_upgrade is at work: what changes then is no change of the tables */
+	if (IsBinaryUpgrade)
+		return;
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |

@@ -108,6 +108,7 @@ typedef struct StreamState
 	bool		claimed;		/* slot_name and topic_prefix are a running
 								 * worker's, which nobody else may take */
 	bool		restart_requested;	/* by restart(); worker clears it */
+	bool		awaits_adoption;	/* held until adopt() */
 	uint64		rows_digest;	/* settings_rows_digest() before the start */
 	uint32		restarts;		/* worker starts since server start, less one */
 	uint32		backoff_count;	/* errors in a row; progress resets it */

@@ -191,6 +191,88 @@ sub test_promotion
 	return;
 }
 
+# Standbys know nothing of a stream whose rows are not all sent.
+sub test_snapshot
+{
+	my $t = primary(snapshot => 'initial', conf => "wal2kafka.slot_failover = on\n");
+	my $session = $t->{node}->background_psql('shop');
+	my $slot;
+
+	$session->query_safe('BEGIN; LOCK item');
+	$t->start_stream(no_wait => 1);
+	$slot = $t->slot;
+	wait_until('there is a slot', sub {
+		return psql_is($t->{node}, "count(*) = 1 FROM pg_replication_slots WHERE slot_name = '$slot'");
+	});
+	ok(psql_is($t->{node}, "NOT failover FROM pg_replication_slots WHERE slot_name = '$slot'"),
+		'no failover slot before the snapshot is complete');
+	$session->quit;
+	$t->wait_state('streaming');
+	ok(psql_is($t->{node}, "failover FROM pg_replication_slots WHERE slot_name = '$slot'"),
+		'and then it is one');
+	$t->set('wal2kafka.slot_failover', 'off');
+	wait_until('the slot follows the setting', sub {
+		return psql_is($t->{node}, "NOT failover FROM pg_replication_slots WHERE slot_name = '$slot'");
+	});
+	$t->{node}->stop;
+	return;
+}
+
+# A standby decodes by itself, beside the primary's stream, and goes on when it
+# is promoted.
+sub test_on_standby
+{
+	my ($delivery) = @_;
+	my $t = primary(snapshot => 'initial',
+		conf => "wal2kafka.delivery = '$delivery'\nwal2kafka.slot_failover = on\n");
+	my $prefix = "$t->{prefix}s";
+	my ($standby, $own);
+
+	$t->sql('INSERT INTO item VALUES (1, 1)');
+	$t->start_stream;
+	$standby = standby($t, "decodes_$delivery", "sync_replication_slots = on\n");
+	wait_synced($t, $standby);
+
+	# the primary's stream is not the standby's
+	$standby->append_conf('postgresql.conf', "wal2kafka.stream_on_standby = on\n");
+	$standby->restart;
+	$own = moved($t, $standby);
+	$own->wait_error(qr/is a copy of the primary's/);
+
+	$standby->append_conf('postgresql.conf',
+		"wal2kafka.slot_name = 'own'\nwal2kafka.topic_prefix = '$prefix'\n"
+		  . "wal2kafka.slot_failover = off\n");
+	$standby->reload;
+	$own->{prefix} = $prefix;
+	wait_until('the standby streams', sub {
+		$t->{node}->safe_psql('postgres', 'SELECT pg_log_standby_snapshot()');
+		return ($own->stat('state') || '') eq 'streaming';
+	});
+	$t->sql('INSERT INTO item VALUES (2, 1)');
+	wait_item($t, '1 2');
+	wait_item($own, '1 2');
+
+	# settings are the primary's to change
+	$t->sql('ALTER ROLE cdc IN DATABASE shop SET wal2kafka.async_flush_delay = 11');
+	$own->wait_stat('restarts', qr/^[1-9]/);
+	$standby->restart;
+	$t->sql('INSERT INTO item VALUES (3, 1)');
+	wait_item($own, '1 2 3');
+
+	$t->{node}->wait_for_catchup($standby, 'replay', $t->{node}->lsn('insert'));
+	$t->{node}->stop('immediate');
+	$standby->promote;
+	if ($delivery eq 'exactly_once')
+	{
+		$own->wait_state('held');
+		$own->admin("SELECT wal2kafka.adopt('shop/cdc')");
+	}
+	$own->sql('INSERT INTO item VALUES (4, 1)');
+	wait_item($own, '1 2 3 4');
+	$standby->stop;
+	return;
+}
+
 # The old primary comes back, and believes that the stream is its own.
 sub test_old_primary
 {
@@ -417,6 +499,9 @@ foreach my $delivery ('at_least_once', 'exactly_once')
 }
 if ($has_failover)
 {
+	subtest 'a snapshot that is not complete' => \&test_snapshot;
+	subtest 'a stream on a standby' => sub { test_on_standby('at_least_once') };
+	subtest 'an exactly-once stream on a standby' => sub { test_on_standby('exactly_once') };
 	subtest 'a primary that runs on' => \&test_zombie;
 	subtest 'a standby that was behind' => \&test_divergence;
 }

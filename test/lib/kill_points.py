@@ -92,7 +92,7 @@ TRANSACTIONS = [
     ("stream", "transaction_commit_begun", 1, 400),
     ("split", "before_split", 1, 0),
     ("split", "transaction_commit_begun", 1, 400),
-    ("split", "produced", 500, 0),
+    ("split", "produced", 900, 0),
     ("split", "before_split", 2, 0),
 ]
 SNAPSHOT = [
@@ -271,15 +271,19 @@ class Runner:
         self.snapshot_seq = 0
         self.number = 0
         self.server = None
+        self.databases = {}
 
     # ---------- the server
 
     def file(self, name):
         return os.path.join(self.args.data, name)
 
-    def arm(self, point, nth, action, delay):
+    def arm(self, stream, point, nth, action, delay):
+        if stream not in self.databases:
+            self.databases[stream] = self.shop.ask(
+                "SELECT oid FROM pg_database WHERE datname = '%s'" % stream.split("/")[0])
         with open(self.file("kill_point.new"), "w") as target:
-            target.write("%s %d %s %d\n" % (point, nth, action, delay))
+            target.write("%s %d %s %d %s\n" % (point, nth, action, delay, self.databases[stream]))
         os.rename(self.file("kill_point.new"), self.file(ARMED))
 
     def disarm(self):
@@ -364,7 +368,8 @@ class Runner:
         self.wait_state(stream, "paused")
 
     def resume(self, stream):
-        self.shop.ask("SELECT wal2kafka.resume('%s')" % stream)
+        """What is armed may be reached, and the session gone, at once"""
+        self.shop.try_ask("SELECT wal2kafka.resume('%s')" % stream)
 
     # ---------- what is written
 
@@ -438,14 +443,14 @@ class Runner:
         self.strike("shop/cdc", point, nth, delay, action)
 
     def strike(self, stream, point, nth, delay, action):
-        self.arm(point, nth, action, delay)
+        self.arm(stream, point, nth, action, delay)
         self.resume(stream)
         self.reach(action)
         self.wait_caught_up(stream)
 
     def split_case(self, point, nth, delay, action):
         self.pause("shop/cdc")
-        self.work(rows=800, width=4000)
+        self.work(rows=1300, width=3000)
         self.strike("shop/cdc", point, nth, delay, action)
 
     def table_case(self, point, nth, delay, action):
@@ -482,7 +487,7 @@ class Runner:
         self.work()
         self.resume("shop/cdc")
         self.wait_state("shop/cdc", "streaming")
-        self.arm(point, nth, action, delay)
+        self.arm("shop/cdc", point, nth, action, delay)
         self.shop.try_ask("SELECT wal2kafka.pause('shop/cdc')")
         self.reach(action)
         wait_until("the stream is resumed",
@@ -497,7 +502,7 @@ class Runner:
         self.wait_state("shop/cdc", "streaming")
         self.shop.ask("SELECT wal2kafka.pause('snap/cdc')")
         self.wait_state("snap/cdc", "paused")
-        self.arm(point, nth, action, delay)
+        self.arm("shop/cdc", point, nth, action, delay)
         self.server.send_signal(signal.SIGINT)
         # whoever was killed, the server is not there afterwards
         self.reach("server")
@@ -517,7 +522,7 @@ class Runner:
         for table in SNAPSHOT_TABLES:
             answer = self.snap.ask("SELECT id, seq FROM %s" % table)
             rows[table] = dict(tuple(map(int, line.split("|"))) for line in answer.splitlines())
-        self.arm(point, nth, action, delay)
+        self.arm("snap/cdc", point, nth, action, delay)
         self.resume("snap/cdc")
         self.reach(action)
         self.wait_state("snap/cdc", "streaming")

@@ -150,11 +150,39 @@ class Registry(Daemon):
     """Schemas are in memory: a registry that was killed comes back empty, and
     gives the same ids to other schemas.  Before that what it had is saved."""
 
-    def __init__(self, directory, port, relay_port, timeline):
+    def __init__(self, directory, port, relay_port, timeline, fake):
         super().__init__("registry", directory, [port], timeline)
+        self.fake = fake
+        self.process = None
         self.url = "http://127.0.0.1:%d/apis/ccompat/v7" % port
         self.stream_url = "http://127.0.0.1:%d/apis/ccompat/v7" % relay_port
         self.generations = []
+
+    # The fake one starts in a fraction of a second, so that more can go wrong
+    # in the same time.
+
+    def start(self):
+        if not self.fake:
+            super().start()
+            return
+        os.makedirs(self.directory, exist_ok=True)
+        with open(os.path.join(self.directory, "registry.log"), "a") as log:
+            self.process = subprocess.Popen(
+                ["/usr/bin/python3", os.path.join(HERE, "..", "lib", "fake_registry.py"),
+                 "--port", self.ports[0], "--prefix", "/apis/ccompat/v7"],
+                stdout=subprocess.PIPE, stderr=log, text=True)
+        if not self.process.stdout.readline().startswith("ready"):
+            raise RuntimeError("the registry does not start")
+
+    def kill(self):
+        if not self.fake:
+            super().kill()
+        elif self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def pid(self):
+        return self.process.pid if self.fake else super().pid()
 
     def save(self):
         schemas, number, missing = {}, 0, 0

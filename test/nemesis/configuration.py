@@ -33,7 +33,7 @@ CHANGING = {
 TRANSACTIONS = {
     "wal2kafka.transaction_mapping": ["batch", "batch", "per_commit"],
     "wal2kafka.transaction_batch_age": [5, 50, 500],
-    "wal2kafka.transaction_batch_rows": [1, 100, 100000],
+    "wal2kafka.transaction_batch_rows": [10, 500, 100000],
     "wal2kafka.transaction_batch_bytes": ["16kB", "64MB"],
     "wal2kafka.transaction_split_bytes": ["1MB", "1GB"],
     "wal2kafka.transaction_timeout_ms": [10000, 60000],
