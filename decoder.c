@@ -1012,11 +1012,10 @@ reduce_row(Decoder *decoder, RelationEntry *entry, const Event *event,
 	{
 		const EventFailure *failure = &decoder->failure;
 		Event		attempt = basis;
-		size_t		excess = failure->size > failure->limit ?
-			failure->size - failure->limit : 0;
 		char	   *names;
 
-		if (!failure->oversized || !oversize_reduce(oversize, excess))
+		if (!failure->oversized ||
+			!oversize_reduce(oversize, failure->size, failure->limit))
 			break;
 		names = oversize_names(oversize);
 		event_add_header(&attempt, HEADER_TRUNCATED, names, strlen(names));

@@ -329,7 +329,7 @@ check_wait(KafkaSource *source)
  * A refusal of the broker is raised; what may pass is not.
  */
 static void
-check_refusal(KafkaSource *source, rd_kafka_resp_err_t err)
+check_refusal(KafkaSource *source, rd_kafka_resp_err_t err, const char *topic)
 {
 	switch (err)
 	{
@@ -337,10 +337,11 @@ check_refusal(KafkaSource *source, rd_kafka_resp_err_t err)
 		case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
 		case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
 			ereport(ERROR,
-					(errcode(ERRCODE_CONNECTION_FAILURE),
-					 errmsg("the Kafka broker does not let the stream read its topics"),
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("the Kafka broker does not let the stream read topic \"%s\"",
+							topic),
 					 errdetail("%s.", rd_kafka_err2str(err)),
-					 errhint("The user that wal2kafka.kafka_options_file names needs READ and DESCRIBE on the topics for this.")));
+					 errhint("The stream's Kafka user needs the operation READ on the topic.")));
 			break;
 		default:				/* librdkafka's enum, not ours */
 			if (err != RD_KAFKA_RESP_ERR__TIMED_OUT)
@@ -378,7 +379,7 @@ count_partitions(KafkaSource *source, const char *name)
 		return 0;
 	if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		return result;
-	check_refusal(source, err);
+	check_refusal(source, err, name);
 	return -1;
 }
 
@@ -415,7 +416,7 @@ ask_ends(KafkaSource *source, KafkaPartition *partitions, int n, bool high)
 	rd_kafka_topic_partition_list_destroy(list);
 	if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		return true;
-	check_refusal(source, err);
+	check_refusal(source, err, partitions[0].topic);
 	return false;
 }
 
@@ -576,7 +577,7 @@ take_error(KafkaSource *source, const rd_kafka_message_t *message)
 		source->hidden = true;
 		return;
 	}
-	check_refusal(source, err);
+	check_refusal(source, err, rd_kafka_topic_name(source->topic));
 	if (err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE ||
 		err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
 		err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||

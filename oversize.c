@@ -23,6 +23,9 @@
 /* A value that is cut keeps no less than this, or nothing. */
 #define SHORTEST		16
 
+/* So much more than has to go is taken away. */
+#define SLACK			64
+
 /* A value that may be made smaller. */
 typedef struct Candidate
 {
@@ -301,10 +304,27 @@ common_limit(const Oversize *oversize, size_t excess)
 	return 0;
 }
 
+/*
+ * How many bytes of values have to go.  Encoded, a byte may be several.
+ */
+static size_t
+excess_of_values(const Oversize *oversize, size_t size, size_t limit)
+{
+	size_t		total = total_size(oversize);
+	size_t		excess = size > limit ? size - limit : 0;
+
+	if (excess == 0)
+		return total / 2 + 1;
+	if (size > total)
+		excess = (size_t) ((double) excess * total / size);
+	return excess + SLACK;
+}
+
 bool
-oversize_reduce(Oversize *oversize, size_t excess)
+oversize_reduce(Oversize *oversize, size_t size, size_t limit)
 {
 	size_t		largest = 0;
+	size_t		excess = excess_of_values(oversize, size, limit);
 
 	for (int i = 0; i < oversize->ncandidates; i++)
 		largest = Max(largest, oversize->candidates[i].size);
@@ -317,20 +337,18 @@ oversize_reduce(Oversize *oversize, size_t excess)
 		return true;
 	}
 
-	if (excess == 0)
-		excess = largest / 2 + 1;
 	for (;;)
 	{
-		size_t		limit = common_limit(oversize, excess);
+		size_t		longest = common_limit(oversize, excess);
 		Candidate  *uncut;
 		size_t		before = total_size(oversize);
 
-		if (limit < SHORTEST)
-			limit = 0;
-		uncut = largest_uncut(oversize, limit);
+		if (longest < SHORTEST)
+			longest = 0;
+		uncut = largest_uncut(oversize, longest);
 		if (uncut == NULL)
 		{
-			cut_all(oversize, limit);
+			cut_all(oversize, longest);
 			return true;
 		}
 

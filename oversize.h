@@ -35,10 +35,11 @@ extern Oversize *oversize_begin(const RelationEntry *entry,
 								OversizedHandling handling);
 
 /*
- * Take away at least excess more bytes (0: not known how many), as far as
- * sizes of values tell, largest first.  False: there is nothing more to be taken.
+ * Take away what is too much of an event of that size, largest values first,
+ * as far as their sizes tell: when it was encoded anew, it may still be too
+ * large.  size 0: not known.  False: there is nothing more to be taken.
  */
-extern bool oversize_reduce(Oversize *oversize, size_t excess);
+extern bool oversize_reduce(Oversize *oversize, size_t size, size_t limit);
 
 extern const Bitmapset *oversize_withheld(const Oversize *oversize);
 

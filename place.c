@@ -218,6 +218,13 @@ place_session_begin(StreamState *stream, PlaceExchange *exchange)
 	PlaceSession *session = palloc0(sizeof(PlaceSession));
 	bool		own = !IsTransactionState();
 
+	/* the snapshots of a standby have no list of who commits */
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("tables cannot be read beside the changes on a standby"),
+				 errhint("Ask a stream of the primary server.")));
+
 	session->stream = stream;
 	session->exchange = exchange;
 	session->worker = streaming_worker(stream);

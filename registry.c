@@ -57,7 +57,7 @@
 #define BACKOFF_MIN_MS		100
 #define BACKOFF_MAX_MS		10000
 
-/* The cache starts afresh when its texts are longer than this in all. */
+/* The cache starts afresh when it has more memory than this. */
 #define MAX_CACHE_BYTES		(8 * 1024 * 1024)
 
 /* What a text from elsewhere may add to a message. */
@@ -142,7 +142,6 @@ struct Registry
 	/* cache; texts in a context of their own, so that it can be emptied */
 	MemoryContext cache_cxt;
 	idcache_hash *cache;
-	size_t		cache_bytes;
 
 	/* libcurl's */
 	CURLM	   *multi;
@@ -336,7 +335,6 @@ registry_forget_ids(Registry *registry)
 {
 	MemoryContextReset(registry->cache_cxt);
 	registry->cache = NULL;
-	registry->cache_bytes = 0;
 }
 
 /* Keep an id. */
@@ -348,7 +346,7 @@ remember(Registry *registry, const char *subject, const char *schema_text,
 	CachedKey	key;
 	bool		found;
 
-	if (registry->cache_bytes > MAX_CACHE_BYTES)
+	if (MemoryContextMemAllocated(registry->cache_cxt, true) > MAX_CACHE_BYTES)
 		registry_forget_ids(registry);
 
 	old = MemoryContextSwitchTo(registry->cache_cxt);
@@ -357,7 +355,6 @@ remember(Registry *registry, const char *subject, const char *schema_text,
 	key.subject = pstrdup(subject);
 	key.text = pstrdup(schema_text);
 	idcache_insert(registry->cache, key, &found)->id = id;
-	registry->cache_bytes += strlen(subject) + strlen(schema_text);
 	MemoryContextSwitchTo(old);
 }
 

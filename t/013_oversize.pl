@@ -41,6 +41,7 @@ $t->{kafka}->topic_config($topic, 'max.message.bytes', 100000);
 $t->sql(q{INSERT INTO item VALUES (4, repeat('y', 200000))});
 $error = $t->wait_error(qr/large|size/i);
 like($error . $t->stat('last_error_hint'), qr/item/, "the broker's refusal names the topic");
+like($error, qr{table "public\.item", transaction that ends at LSN [1-9A-F][0-9A-F]*/|table "public\.item", transaction that ends at LSN 0/[1-9A-F]}, 'and table and position');
 $t->{kafka}->topic_config($topic, 'max.message.bytes', 8000000);
 $t->wait_caught_up;
 like($t->story('public.item'), qr/c:4$/, 'and goes on once the broker takes it');

@@ -213,6 +213,29 @@ is($t->sql(q{SELECT count(*) FROM pg_publication_tables WHERE pubname = 'odd"nam
 like($out, qr/^ALTER ROLE "cdc" IN DATABASE "shop" SET wal2kafka\.publication_name = 'mine';/m, 'for one stream');
 like($out, qr/^-- warning: publication\.name: publication mine is new/m, 'a new publication');
 
+# Passwords and certificates.
+my %secured = (
+	'producer.override.security.protocol' => 'SASL_SSL',
+	'producer.override.sasl.mechanism' => 'SCRAM-SHA-512',
+	'producer.override.sasl.jaas.config' => 'org.apache.kafka.common.security.scram.ScramLoginModule required username="u" password="a\"SECRET7";',
+	'producer.override.ssl.truststore.type' => 'PEM',
+	'producer.override.ssl.truststore.location' => '/etc/ca.pem',
+	'producer.override.ssl.keystore.type' => 'PEM',
+	'producer.override.ssl.keystore.location' => '/etc/client.pem',
+	'value.converter' => 'io.confluent.connect.avro.AvroConverter',
+	'value.converter.schema.registry.url' => 'https://registry',
+	'value.converter.basic.auth.user.info' => '${file:/etc/connect/secrets:registry}');
+mkdir "$dir/secrets";
+($code, $out, $err) = translate(connector(%secured), '--write-secrets', '--secrets-dir', "$dir/secrets");
+is($code, 0, 'files with secrets') or diag($err);
+unlike($out . $err, qr/SECRET7/, '... which are not printed');
+is(slurp_file("$dir/secrets/shop-connector.kafka"), qq{sasl.username=u\nsasl.password=a"SECRET7\n}, '... are written');
+is((stat "$dir/secrets/shop-connector.kafka")[2] & 07777, 0600, '... for one user');
+like($err, qr/registry: complete the line of basic\.auth\.user\.info/, '... and what somebody else knows is named');
+like($out, qr/ssl\.ca\.location=\/etc\/ca\.pem; ssl\.certificate\.location=\/etc\/client\.pem; ssl\.key\.location=\/etc\/client\.pem/, 'stores that are PEM files');
+($code) = translate(connector(%secured), '--write-secrets', '--secrets-dir', "$dir/secrets");
+is($code, 2, 'files that are there are not overwritten');
+
 # The Connect worker's properties.
 append_to_file("$dir/worker", <<'EOC');
 bootstrap.servers=worker:9092

@@ -37,12 +37,39 @@ sub table
 	return $name;
 }
 
+# Settings, and the worker that has them: the one before may still decode what
+# comes right behind.  undef: the default.
+my %set;
+
+sub settings
+{
+	my (%new) = @_;
+	my @changed = grep { ($set{$_} // '') ne ($new{$_} // '') } sort keys %new;
+	my $pid = $t->worker_pid;
+
+	return unless @changed;
+	foreach my $name (@changed)
+	{
+		my $value = $set{$name} = $new{$name};
+		$t->admin(defined $value ? "ALTER SYSTEM SET wal2kafka.$name = '$value'"
+			: "ALTER SYSTEM RESET wal2kafka.$name");
+	}
+	$t->{node}->reload;
+	wait_until('another worker streams', sub {
+		my $now = $t->worker_pid;
+		return $now && $now ne $pid;
+	});
+	$t->wait_state('streaming');
+	return;
+}
+
 sub mode
 {
 	my ($handling, $oversized) = @_;
 
-	$t->set('wal2kafka.event_processing_failure_handling_mode', $handling);
-	$t->set('wal2kafka.oversized_event_handling_mode', $oversized || 'default');
+	settings(
+		event_processing_failure_handling_mode => $handling,
+		oversized_event_handling_mode => $oversized || 'default');
 	return;
 }
 
@@ -217,13 +244,13 @@ check_large('at least once,');
 	$t->sql("CREATE TABLE $table (k text, t text)");
 	$t->sql("ALTER TABLE $table REPLICA IDENTITY FULL");
 	mode('skip', 'truncate_value');
-	$t->set('wal2kafka.message_key_columns', 'public.keyed:k');
+	settings(message_key_columns => 'public.keyed:k');
 	$t->sql("INSERT INTO $table VALUES (repeat('k', 400000), 't')");
 	$t->sql("INSERT INTO $table VALUES ('k', 't')");
 	$t->wait_caught_up;
 	is($t->story("public.$table"), 'c:k', 'a key is not cut');
 	is(counters($table), '1|0|0', 'the row is left out');
-	$t->set('wal2kafka.message_key_columns', undef);
+	settings(message_key_columns => undef);
 }
 
 # An update of which both rows are large, and a delete.
@@ -270,6 +297,68 @@ check_large('at least once,');
 	# the server's own decoding has it in memory once
 	ok($most - $memory < 700_000, 'without copies of it: ' . ($most - $memory) . ' kB');
 	note('past in ' . (time - $started) . ' s');
+}
+
+# ----------
+# What else there is in a change
+# ----------
+{
+	my $table = table('n numeric(9,2), secret text, f int');
+
+	mode('dead_letter', 'truncate_value');
+	settings(
+		column_transforms => "mask.with.3.chars=public.$table.secret",
+		provide_transaction_metadata => 'on');
+	$t->sql(qq{
+		BEGIN;
+		INSERT INTO $table VALUES (1, 1, 'hidden', 1);
+		UPDATE $table SET id = 2, n = 'NaN';
+		SELECT pg_logical_emit_message(true, 'large', repeat('m', 400000));
+		SELECT pg_logical_emit_message(false, 'large', repeat('m', 400000));
+		SELECT pg_logical_emit_message(true, 'small', 'm');
+		COMMIT});
+	$t->wait_caught_up;
+	is($t->story("public.$table"), 'c:1 d:1 -:1', 'of a change of the key what can be sent');
+	my ($letter) = dead_letters($table);
+	is_deeply($letter->{value}{after}, { id => '2', n => 'NaN', secret => { masked => JSON::PP::true }, f => '1' },
+		'what is masked is so in a dead letter');
+	my @messages = grep { ref $_->{value} } map { { value => JSON::PP->new->decode($_->{value}) } }
+	  @{ $t->records(undef, topic => $dead_letters) };
+	is(scalar(grep { ($_->{value}{prefix} || '') eq 'large' && $_->{value}{bytes} == 400000 } @messages), 2,
+		'messages that are too large');
+	is(scalar @{ $t->records(undef, topic => 'shop.message') }, 1, 'others are sent');
+	my ($end) = grep { $_->{value} && $_->{value}{status} eq 'END' && $_->{value}{event_count} == 3 }
+	  @{ $t->records(undef, topic => 'shop.transaction') };
+	ok($end, 'what was not sent is not counted in the transaction');
+	settings(column_transforms => undef, provide_transaction_metadata => undef);
+
+	# a row filter that fails says nothing of whether the row may be seen
+	$t->sql("ALTER TABLE $table REPLICA IDENTITY FULL");
+	$t->sql("CREATE PUBLICATION filtered FOR TABLE $table WHERE (1 / f > 0)");
+	settings(publication_name => 'filtered');
+	$t->sql("INSERT INTO $table VALUES (5, 5, 'hidden', 1), (6, 6, 'hidden', 0), (7, 7, 'hidden', 1)");
+	$t->wait_caught_up;
+	like($t->story("public.$table"), qr/ c:5 c:7$/, 'a row filter that fails');
+	my @letters = dead_letters($table);
+	is($letters[-1]{headers}{'__wal2kafka.errors.sqlstate'}, '22012', 'is told of');
+	ok(!exists $letters[-1]{value}{after}, 'without the row');
+	settings(publication_name => undef);
+}
+
+# Rows in other forms
+{
+	my $table = table('t text');
+
+	mode('fail', 'truncate_value');
+	settings(envelope => 'flat', format => 'json');
+	$t->sql(qq{INSERT INTO $table VALUES (1, 'a'), (2, repeat('"', 299000)), (3, repeat('c', 400000)), (4, 'd')});
+	$t->wait_caught_up;
+	my @values = map { JSON::PP->new->decode($_->{value})->{payload} } @{ $t->records("public.$table") };
+	is(join(' ', map { $_->{id} } @values), '1 2 3 4', 'flat rows in JSON');
+	ok($values[1]{t} =~ /^"+$/ && length $values[1]{t} > 100000, 'one that escapes make too large');
+	ok($values[2]{t} =~ /^c+$/ && length $values[2]{t} > 290000, 'one that is');
+	is(counters($table), '0|0|2', 'both are cut');
+	settings(envelope => undef, format => undef);
 }
 
 # ----------
@@ -374,8 +463,8 @@ check_refused('at least once,');
 	my $table = table('n numeric(9,2), t text');
 
 	mode('dead_letter', 'truncate_value');
-	$t->set('wal2kafka.publication_name', 'p');
 	$t->sql("CREATE PUBLICATION p");
+	settings(publication_name => 'p');
 	$t->sql("INSERT INTO $table SELECT i, CASE WHEN i = 3 THEN 'NaN'::numeric ELSE i END, repeat('x', CASE WHEN i = 4 THEN 400000 ELSE 1 END) FROM generate_series(1, 6) AS i");
 	$t->sql("ALTER PUBLICATION p ADD TABLE $table");
 	$t->sql("SELECT wal2kafka.snapshot('public.$table')");
@@ -387,13 +476,13 @@ check_refused('at least once,');
 	is(counters($table), '0|1|1', 'counted');
 	my ($letter) = dead_letters($table);
 	is($letter->{value}{op} . $letter->{value}{after}{id}, 'r3', 'dead letter of a row');
-	$t->set('wal2kafka.publication_name', undef);
+	settings(publication_name => undef);
 }
 
 # ----------
 # The same, exactly once
 # ----------
-$t->set('wal2kafka.delivery', 'exactly_once');
+settings(delivery => 'exactly_once');
 forget();
 check_nan('exactly once,', 1);
 check_large('exactly once,');

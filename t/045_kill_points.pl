@@ -18,6 +18,11 @@ use Wal2Kafka;
 plan skip_all => 'needs a test build, see test/run'
   unless $ENV{WAL2KAFKA_KILL_POINTS};
 
+# Whoever adds a point adds a case.
+my %named = map { $_ => 1 } map { slurp_file($_) =~ /\bKILL_POINT\("(\w+)"\)/g } glob("$FindBin::Bin/../*.c");
+my @cases = split /\n/, `/usr/bin/python3 $FindBin::Bin/../test/lib/kill_points.py --list`;
+is(join(' ', sort keys %named), join(' ', sort @cases), 'each point has a case');
+
 my $kafka = Testbed->new('kafka')->start;
 my $registry = Testbed->new('registry')->start;
 my $table = '(id int PRIMARY KEY, seq int, note text)';

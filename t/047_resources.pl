@@ -66,7 +66,7 @@ sub usage
 	my $files = grep { /^\d+$/ } readdir $dir;
 	closedir $dir;
 	return { memory => $anonymous, highest => $highest, resident => $resident,
-		threads => $threads, files => $files };
+		threads => $threads, files => $files, pid => $pid };
 }
 
 # From now on "highest" is of what follows.
@@ -102,7 +102,6 @@ sub idle
 	$t->wait_caught_up(600);
 	my $pid = $t->wait_stat('pid', qr/^[1-9]/, undef, $stream || $t->{stream});
 	my $usage = usage($pid);
-	$usage->{pid} = $pid;
 	$usage->{contexts} = contexts($pid);
 	return $usage;
 }
@@ -128,6 +127,7 @@ sub no_more
 	ok($fits, "$name: " . join(', ', sort keys %more));
 	note("$name: before " . show($before));
 	note("$name: after " . show($now));
+	note(join ' ', map { readlink($_) || () } glob "/proc/$now->{pid}/fd/*") if !$fits && $now->{pid};
 	return $now;
 }
 
@@ -259,6 +259,8 @@ sub many_outages
 
 sub giant_transaction
 {
+	# one that is large enough to be spilled, too
+	$t->sql("INSERT INTO giant SELECT -i, repeat(md5(i::text), 3) FROM generate_series(1, 50000) i");
 	my $before = idle();
 	reset_highest($before->{pid});
 	my $start = time();

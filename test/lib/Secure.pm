@@ -70,7 +70,7 @@ sub flows
 	my ($self, $name) = @_;
 	my $row = $self->insert;
 
-	eval { $self->{t}->wait_caught_up(60); 1 } or do { fail($name); die $@ };
+	eval { $self->{t}->wait_caught_up(120); 1 } or do { fail($name); die $@ };
 	like($self->{t}->story('public.item'), qr/c:$row$/, $name);
 	return;
 }
@@ -80,7 +80,7 @@ sub told
 	my ($self, $name, %is) = @_;
 	my $t = $self->{t};
 
-	like($t->wait_error($is{error}, 60), $is{error}, "$name: the cause");
+	like($t->wait_error($is{error}, 120), $is{error}, "$name: the cause");
 	like($t->stat('last_error_hint'), $is{hint}, "$name: the remedy");
 	my $health = $t->admin('SELECT reason FROM wal2kafka.health()');
 	like($health, $is{error}, "$name: health() has the cause");

@@ -22,9 +22,9 @@ sub new
 	my ($class, $registry, $certificates, $name, @arguments) = @_;
 	my $self = bless {
 		registry => $registry,
-		port => PostgreSQL::Test::Cluster::get_free_port(),
-		auth => $certificates->file("$name.auth") }, $class;
+		port => PostgreSQL::Test::Cluster::get_free_port() }, $class;
 
+	$self->{auth} = $certificates->file("$self->{port}.auth");
 	$self->{arguments} = [ $certificates->file("$name.pem"), $certificates->file("$name.key"),
 		'--auth', $self->{auth}, @arguments ];
 	$self->require_auth;

@@ -350,8 +350,9 @@ class Runner:
         wait_until("%s is %s" % (stream, state), there)
 
     def wait_caught_up(self, stream):
+        # what is committed is flushed; what comes behind may wait for long
         end = wait_until("the server tells its position",
-                         lambda: self.shop.try_ask("SELECT pg_current_wal_insert_lsn()"))
+                         lambda: self.shop.try_ask("SELECT pg_current_wal_flush_lsn()"))
         self.wait_state(stream, "streaming")
         deadline = time.monotonic() + TIMEOUT
         while self.shop.try_ask(
@@ -379,7 +380,7 @@ class Runner:
     def work(self, rows=20, width=10):
         """Some of everything; ids are the case's own but for the hot row"""
         model = self.model
-        base = self.number * 1000
+        base = self.number * 10000
         if self.number == 1:
             t = Transaction(model)
             t.insert("kv", 1)
@@ -728,6 +729,9 @@ class Runner:
 
 
 def main():
+    if sys.argv[1:] == ["--list"]:
+        print("\n".join(sorted({case[1] for case in STREAMING + TRANSACTIONS + SNAPSHOT})))
+        return
     parser = argparse.ArgumentParser()
     for name in ("psql", "pg-ctl", "postgres", "conninfo", "data", "log", "delivery", "brokers", "registry"):
         parser.add_argument("--" + name, required=True)

@@ -31,7 +31,7 @@ CHANGING = {
 }
 # of delivery = exactly_once
 TRANSACTIONS = {
-    "wal2kafka.transaction_mapping": ["batch", "batch", "per_commit"],
+    "wal2kafka.transaction_mapping": ["batch", "batch", "batch", "per_commit"],
     "wal2kafka.transaction_batch_age": [5, 50, 500],
     "wal2kafka.transaction_batch_rows": [10, 500, 100000],
     "wal2kafka.transaction_batch_bytes": ["16kB", "64MB"],

@@ -308,16 +308,30 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=1000""".format(
         if self.world.crashed:
             raise RuntimeError("a writer failed: %s" % self.world.crashed[0])
         self.touch_altered()
-        self.settled("snapshots are over", self.snapshots_over)
         end = self.server.insist("SELECT pg_current_wal_insert_lsn()")[0][0]
-        if self.settled("the slot is at the end", lambda: self.confirmed(end)):
+        self.lag_gone = None
+        if self.caught_up(end):
             self.lag_gone = round(time.monotonic() - healed, 1)
-        else:
-            self.lag_gone = None
+        self.settled("snapshots are over", self.snapshots_over)
+        self.caught_up(self.server.insist("SELECT pg_current_wal_insert_lsn()")[0][0])
         self.check_retained()
         self.over.set()
         for thread in self.threads:
             thread.join(30)
+
+    def caught_up(self, end):
+        """A slow machine has its time as long as the slot moves"""
+        last = None
+        while self.settled("the slot moves", lambda: self.confirmed(end) or self.slot() != last):
+            if self.confirmed(end):
+                return True
+            last = self.slot()
+            time.sleep(0.2)
+        return False
+
+    def slot(self):
+        return self.server.try_query(
+            "SELECT max(confirmed_flush_lsn) FROM pg_replication_slots WHERE plugin = 'wal2kafka'")
 
     def snapshots_over(self):
         rows = self.server.try_query(
@@ -417,8 +431,7 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=1000""".format(
         insist("SELECT wal2kafka.resume(%s)", (STREAM,))
         if self.settled("the stream runs again", lambda: stat("state") == ("streaming",)) and \
                 self.settled("its snapshots are over", self.snapshots_over):
-            end = insist("SELECT pg_current_wal_insert_lsn()")[0][0]
-            self.settled("the slot is at the end again", lambda: self.confirmed(end))
+            self.caught_up(insist("SELECT pg_current_wal_insert_lsn()")[0][0])
         self.registry.save()
         self.judge_lost_slot(self.read_once("records-after"))
 
@@ -498,8 +511,14 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=1000""".format(
                   " of %d" % (recoveries[len(recoveries) // 2], recoveries[-1], len(recoveries)))
         wrong = {text.partition(": ")[0] for text in problems}
         failed = 0
+        passed = 0
         for verdict, kinds in VERDICTS.items():
             bad = wrong & set(kinds)
+            if not bad and (
+                    kinds == ("transaction",) and self.config["provide_transaction_metadata"] == "off" or
+                    kinds == ("lost slot",) and "slot_dropped" not in self.timeline.faults):
+                continue        # nothing was asked of them
+            passed += not bad
             wrong -= bad
             failed += bool(bad)
             print("%s: %s" % ("not ok" if bad else "ok", verdict))
@@ -512,7 +531,7 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=1000""".format(
             print("evidence is in %s; the same again: --seed %d --seconds %d --delivery %s" % (
                 self.directory, self.seed, self.seconds, self.args.delivery))
         print("seed %d, %d s in all: %d passed, %d failed" % (
-            self.seed, time.monotonic() - began, len(VERDICTS) - failed, failed), flush=True)
+            self.seed, time.monotonic() - began, passed, failed), flush=True)
         return not failed
 
     def tear_down(self):
@@ -574,8 +593,8 @@ def main():
     parser.add_argument("--faults", nargs="*", help="only these")
     parser.add_argument("--calm", action="store_true", help="no faults: is the test itself well?")
     parser.add_argument("--rate", type=float, default=6, help="transactions a second and writer")
-    parser.add_argument("--patience", type=float, default=180,
-                        help="seconds until the lag has to be gone")
+    parser.add_argument("--patience", type=float, default=120,
+                        help="seconds in which the slot has to move, after the last fault")
     parser.add_argument("--kafka-port", type=int, help="and the next three")
     parser.add_argument("--registry-port", type=int, help="and the next one")
     args = parser.parse_args()

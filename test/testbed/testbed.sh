@@ -7,6 +7,7 @@
 #
 #	testbed.sh packages				install what is missing (as root)
 #	testbed.sh fetch				Kafka and the schema registry, into the cache
+#	testbed.sh fetch_scram_kafka	an older Kafka, where tests of SCRAM need it
 #	testbed.sh fetch_debezium		Debezium on Kafka Connect, into the cache
 #	testbed.sh server DIR			a private copy of the installed PostgreSQL
 #	testbed.sh make_chroot SUITE		a chroot with that suite's PostgreSQL (root)
@@ -288,6 +289,15 @@ fetch_debezium()
 	chmod a+rx "$top"
 }
 
+# The broker for SCRAM, where librdkafka cannot do that with the other one.
+fetch_scram_kafka()
+{
+	local version
+	version=$(pkg-config --modversion rdkafka 2>/dev/null)
+	[ "$(printf '%s\n' "${version:-0}" 2.6.1 | sort -V | head -n 1)" = 2.6.1 ] ||
+		(KAFKA_VERSION=$KAFKA_SCRAM_VERSION && fetch_kafka)
+}
+
 fetch()
 {
 	fetch_kafka
@@ -490,7 +500,7 @@ registry_kill() { stop_pid "$1/registry.pid" KILL; }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
 	case $1 in
-		packages | fetch | fetch_debezium | debezium_folder | server | make_chroot | kafka_start | kafka_stop | kafka_kill | \
+		packages | fetch | fetch_scram_kafka | fetch_debezium | debezium_folder | server | make_chroot | kafka_start | kafka_stop | kafka_kill | \
 			registry_start | registry_stop | registry_kill | pg_major | pg_config_path)
 			"$@"
 			;;

@@ -321,7 +321,7 @@ errors(Mock *mock)
 	raised_error(mock, REQUEST_PRODUCE, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
 				 ERRCODE_PROGRAM_LIMIT_EXCEEDED, false, true, "a message");
 	raised_error(mock, REQUEST_PRODUCE, RD_KAFKA_RESP_ERR_INVALID_RECORD,
-				 ERRCODE_SYSTEM_ERROR, false, true, "another message");
+				 ERRCODE_DATA_EXCEPTION, false, true, "another message");
 }
 
 /* What passes is waited for. */
