@@ -37,6 +37,9 @@
 /* Counters go to shared memory at most this often, but before each sleep. */
 #define PUBLISH_INTERVAL_US	50000
 
+/* So long a wait for room without an acknowledgement, and requests go out. */
+#define ROOM_WAIT_MS		10
+
 /* An outage that turns out to be another one is reported this often. */
 #define BROKER_REPORT_MS	5000
 
@@ -725,6 +728,7 @@ delivery_send(Delivery *delivery, KafkaTopic *topic,
 			  int64 timestamp_ms, uint64 ticket)
 {
 	KafkaSendResult result;
+	long		wait = ROOM_WAIT_MS;
 
 	if (delivery->exactly_once && !delivery->batch.writing)
 		transaction_enter(delivery);
@@ -732,9 +736,20 @@ delivery_send(Delivery *delivery, KafkaTopic *topic,
 									 value, value_len, headers, nheaders,
 									 partition, timestamp_ms, ticket)) == KAFKA_QUEUE_FULL)
 	{
-		/* no push: there is more than requests hold */
+		uint64		queued = kafka_sink_queued_messages(delivery->kafka);
+
+		/*
+		 * Mostly there is more than requests hold, and nothing has to be
+		 * pushed; with a small queue, or many partitions, none may be full.
+		 */
 		delivery_publish(delivery);
-		delivery_wait_for_event(delivery, 1000);
+		delivery_wait_for_event(delivery, wait);
+		wait = ROOM_WAIT_MS;
+		if (kafka_sink_queued_messages(delivery->kafka) == queued)
+		{
+			kafka_sink_push(delivery->kafka);
+			wait = 1000;
+		}
 		if (delivery->exactly_once && !delivery->batch.writing)
 			transaction_enter(delivery);
 	}

@@ -426,14 +426,10 @@ exactly_once_start(Delivery *delivery, const Settings *settings,
 		c.adopted = is_adopted(slot_name);
 	}
 
+	/* the transaction of the record may be aborted: its owner alone counts */
 	read_record(delivery, false, &found);
-	if (!judge(&c, &found))
-	{
-		/* it may be one of a transaction that was aborted */
-		read_record(delivery, true, &found);
-		if (!judge(&c, &found))
-			return;
-	}
+	if (found.exists && !c.adopted && !judge_owner(&c, &found))
+		return;
 	delivery_fence(delivery);
 	if (!new_stream)
 		snapshot_fence_readers(delivery, slot_name);

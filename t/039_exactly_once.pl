@@ -21,6 +21,7 @@ my $t = Wal2Kafka->new(
 CREATE TABLE big (id int PRIMARY KEY, v text);
 CREATE TABLE one (id int PRIMARY KEY);
 EOS
+	properties => { 'transaction.max.timeout.ms' => 120000 },
 	conf => <<EOC);
 restart_after_crash = on
 wal2kafka.delivery = exactly_once
@@ -308,11 +309,19 @@ $copy->stop;
 # A broker that allows less
 # ----------
 
-$t->set('wal2kafka.transaction_timeout_ms', '900000');
 $t->admin("SELECT wal2kafka.adopt('shop/cdc')");
 $t->wait_state('streaming');
 $t->sql('INSERT INTO one VALUES (90)');
 $t->wait_caught_up;
 like($t->story('public.one'), qr/ c:82 c:81 c:90$/, 'the original takes over again, and sends what it could not');
+
+$t->set('wal2kafka.transaction_timeout_ms', '900000');
+$t->wait_stat('last_error_hint', qr/transaction\.max\.timeout\.ms/);
+pass('a broker with a lower limit: the hint names it');
+$t->sql('INSERT INTO one VALUES (91)');
+$t->set('wal2kafka.transaction_timeout_ms', undef);
+$t->wait_state('streaming');
+$t->wait_caught_up;
+like($t->story('public.one'), qr/ c:90 c:91$/, 'and nothing is lost');
 
 done_testing();
