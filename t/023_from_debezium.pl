@@ -232,7 +232,11 @@ unlike($out . $err, qr/SECRET7/, '... which are not printed');
 is(slurp_file("$dir/secrets/shop-connector.kafka"), qq{sasl.username=u\nsasl.password=a"SECRET7\n}, '... are written');
 is((stat "$dir/secrets/shop-connector.kafka")[2] & 07777, 0600, '... for one user');
 like($err, qr/registry: complete the line of basic\.auth\.user\.info/, '... and what somebody else knows is named');
-like($out, qr/ssl\.ca\.location=\/etc\/ca\.pem; ssl\.certificate\.location=\/etc\/client\.pem; ssl\.key\.location=\/etc\/client\.pem/, 'stores that are PEM files');
+foreach my $option ('ssl.ca.location=/etc/ca.pem', 'ssl.certificate.location=/etc/client.pem',
+	'ssl.key.location=/etc/client.pem')
+{
+	like($out, qr/\Q$option\E[;']/, "stores that are PEM files: $option");
+}
 ($code) = translate(connector(%secured), '--write-secrets', '--secrets-dir', "$dir/secrets");
 is($code, 2, 'files that are there are not overwritten');
 
