@@ -113,7 +113,7 @@ package_list()
 		librdkafka-dev libavro-dev libcurl4-openssl-dev libjansson-dev libpcre2-dev \
 		gcc make pkg-config libipc-run-perl curl ca-certificates \
 		default-jre-headless maven \
-		python3-confluent-kafka python3-avro python3-requests
+		python3-confluent-kafka python3-avro python3-requests python3-psycopg2
 }
 
 # clang with libFuzzer and the sanitizers; the runtime's package has a version
