@@ -73,6 +73,7 @@ OBJS = \
 	snapshot.o \
 	snapshot_scan.o \
 	snapshot_worker.o \
+	slot_file.o \
 	snapshot_progress.o \
 	snapshot_notes.o \
 	seen_rows.o \

@@ -958,9 +958,21 @@ delivery_end_unit(Delivery *delivery, XLogRecPtr end_lsn)
 }
 
 void
-delivery_set_position(Delivery *delivery, XLogRecPtr end_lsn)
+delivery_begin_record(Delivery *delivery, XLogRecPtr end_lsn)
 {
 	delivery->position = end_lsn;
+}
+
+void
+delivery_end_record(Delivery *delivery)
+{
+	delivery->decoded = delivery->position;
+}
+
+XLogRecPtr
+delivery_decoded(const Delivery *delivery)
+{
+	return delivery->decoded;
 }
 
 static void
@@ -992,7 +1004,7 @@ sink_announce(EventSink *sink, EventTarget *target)
 		open_unit(delivery, NULL, NO_COMMIT);
 	(void) prepare_target(delivery, target);
 	if (own_unit)
-		close_unit(delivery, delivery->position);
+		close_unit(delivery, delivery->decoded);
 }
 
 /*
@@ -1115,6 +1127,19 @@ serve_after_event(Delivery *delivery)
 	}
 }
 
+static inline void
+count_bytes(Delivery *delivery, TableStats *stats, const Event *event,
+			size_t bytes)
+{
+	delivery->bytes += bytes;
+	if (stats == NULL)
+		return;
+	stats->events++;
+	stats->bytes += bytes;
+	stats->last_change = event->time;
+	stats->no_identity += event->no_identity;
+}
+
 static void
 emit_dead_letter(Delivery *delivery, const Event *event)
 {
@@ -1142,11 +1167,17 @@ sink_emit(EventSink *sink, const Event *event)
 		event->kind != EVENT_NOTIFICATION;
 	bool		reports_size = sink->reports_size;
 
+	/* a heartbeat may come while a record is decoded, of which more follows */
+	XLogRecPtr	own_end = is_change ? delivery->position : delivery->decoded;
+
 	/* others may emit in a call of the service function */
 	sink->reports_size = false;
 	if (unlikely(delivery->batch.skipping) &&
 		transaction_skips(delivery, event))
+	{
+		serve_after_event(delivery);
 		return;
+	}
 	Assert(!delivery->sending);
 	if (unlikely(event->kind == EVENT_DEAD_LETTER))
 	{
@@ -1163,7 +1194,7 @@ sink_emit(EventSink *sink, const Event *event)
 		!delivery_before_send(delivery, event, &key, &value))
 	{
 		if (own_unit)
-			close_unit(delivery, delivery->position);
+			close_unit(delivery, own_end);
 		delivery->sending = false;
 		return;
 	}
@@ -1180,7 +1211,7 @@ sink_emit(EventSink *sink, const Event *event)
 		sink->too_large = true;
 		ack_tracker_ack(delivery->tracker, delivery->ticket);
 		if (own_unit)
-			close_unit(delivery, delivery->position);
+			close_unit(delivery, own_end);
 		delivery->sending = false;
 		return;
 	}
@@ -1190,20 +1221,13 @@ sink_emit(EventSink *sink, const Event *event)
 	if (unlikely(delivery->failures.careful))
 		delivery_after_send(delivery);
 	if (own_unit)
-		close_unit(delivery, delivery->position);
+		close_unit(delivery, own_end);
 	delivery->sending = false;
 
 	if (unlikely(event->reduced))
 		delivery_count_reduced(delivery, event);
 	delivery->events += is_change;
-	delivery->bytes += key.len + value.len;
 	delivery->transactions += own_unit && is_change;
-	if (state->stats != NULL)
-	{
-		state->stats->events++;
-		state->stats->bytes += key.len + value.len;
-		state->stats->last_change = event->time;
-		state->stats->no_identity += event->no_identity;
-	}
+	count_bytes(delivery, state->stats, event, key.len + value.len);
 	serve_after_event(delivery);
 }

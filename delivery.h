@@ -74,10 +74,17 @@ extern void delivery_make_topics(Delivery *delivery, List *names);
 extern char *delivery_find_nonempty_topic(Delivery *delivery, List *names);
 
 /*
- * Where the record that is decoded next ends: the position of what it emits
- * outside of transactions.
+ * Around the decoding of each record of the WAL: where it ends, which is the
+ * position of the changes that it emits outside of transactions; and that it
+ * was decoded.  Before the first record: where decoding begins.
  */
-extern void delivery_set_position(Delivery *delivery, XLogRecPtr end_lsn);
+extern void delivery_begin_record(Delivery *delivery, XLogRecPtr end_lsn);
+extern void delivery_end_record(Delivery *delivery);
+
+/*
+ * All up to there was decoded, and what it holds was emitted.
+ */
+extern XLogRecPtr delivery_decoded(const Delivery *delivery);
 
 /*
  * Rows of a snapshot have no transaction of their own: what is emitted

@@ -107,7 +107,8 @@ struct Delivery
 	bool		unit_open;
 	uint64		ticket;
 	XLogRecPtr	unit_end;		/* of a transaction; invalid: it is none */
-	XLogRecPtr	position;		/* see delivery_set_position() */
+	XLogRecPtr	position;		/* see delivery_begin_record() */
+	XLogRecPtr	decoded;		/* see delivery_decoded() */
 
 	/* results */
 	XLogRecPtr	acknowledged;

@@ -40,6 +40,9 @@
 #define READ_TIMEOUT_MS(settings) \
 	((settings)->transaction_timeout_ms + 30000)
 
+/* How often a producer whose answers do not wake us is looked at. */
+#define FENCING_POLL_MS		50
+
 /* Small segments, so that the compacted topic stays small, too. */
 static Option progress_topic_options[] = {
 	{"cleanup.policy", "compact"},
@@ -254,7 +257,10 @@ batch_is_full(const Delivery *delivery)
 		batch->bytes >= (uint64) settings->transaction_batch_bytes * 1024;
 }
 
-/* Has the open transaction become so large that its unit has to be split? */
+/*
+ * In how many ms does the open unit have to be split, for the size or age of
+ * the open transaction?  -1: never.
+ */
 static long
 until_split(const Delivery *delivery, int64 now)
 {
@@ -262,7 +268,7 @@ until_split(const Delivery *delivery, int64 now)
 	const Settings *settings = delivery->settings;
 
 	if (batch->whole_units)
-		return LONG_MAX;
+		return -1;
 	if (batch->bytes >= (uint64) settings->transaction_split_bytes * 1024)
 		return 0;
 	return Max(batch->opened_at + settings->transaction_split_age - now, 0);
@@ -280,7 +286,10 @@ transaction_consider_commit(Delivery *delivery, bool idle)
 		return -1;
 	now = now_ms();
 	if (delivery->unit_open)
-		left = until_split(delivery, now);
+	{
+		if ((left = until_split(delivery, now)) < 0)
+			return -1;
+	}
 	else if (batch_is_full(delivery))
 		left = 0;
 	else
@@ -404,7 +413,7 @@ delivery_fence_others(Delivery *delivery, char *const *ids, int n)
 
 		while (kafka_sink_poll(sink) == 0 &&
 			   kafka_transaction_state(sink) == KAFKA_TRANSACTION_INIT)
-			delivery_wait(delivery, 5);
+			delivery_wait(delivery, FENCING_POLL_MS);
 		kafka_sink_destroy(sink, 0);
 	}
 }

@@ -38,6 +38,7 @@
 #include "kill_point.h"
 #include "miscadmin.h"
 #include "selection.h"
+#include "slot_file.h"
 #include "snapshot.h"
 #include "storage/fd.h"
 #include "utils/timestamp.h"
@@ -81,48 +82,11 @@ exactly_once_id(const char *slot_name, const char *part)
 /* ---- files in the slot's folder ---- */
 
 static void
-slot_file(char *path, const char *slot_name, const char *file)
-{
-	snprintf(path, MAXPGPATH, "pg_replslot/%s/%s", slot_name, file);
-}
-
-static void
 write_file(const char *slot_name, const char *file, const char *text)
 {
-	char		path[MAXPGPATH];
-	char		tmp_path[MAXPGPATH];
-	int			fd;
-	size_t		len = strlen(text);
-
-	slot_file(path, slot_name, file);
-	snprintf(tmp_path, sizeof(tmp_path), "%.*s.tmp",
-			 (int) sizeof(tmp_path) - 5, path);
-	fd = OpenTransientFile(tmp_path,
-						   O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
-	if (fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create file \"%s\": %m", tmp_path)));
-	errno = 0;
-	if (write(fd, text, len) != (ssize_t) len)
-	{
-		/* if write didn't set errno, assume problem is no disk space */
-		if (errno == 0)
-			errno = ENOSPC;
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not write file \"%s\": %m", tmp_path)));
-	}
-	if (pg_fsync(fd) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not fsync file \"%s\": %m", tmp_path)));
-	if (CloseTransientFile(fd) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not close file \"%s\": %m", tmp_path)));
+	slot_file_prepare(slot_name, file, text, strlen(text));
 	KILL_POINT("slot_file_written");
-	(void) durable_rename(tmp_path, path, ERROR);
+	slot_file_publish(slot_name, file, ERROR);
 	KILL_POINT("slot_file_renamed");
 }
 
@@ -134,7 +98,7 @@ read_instances(const char *slot_name, Instances *instances)
 	int			fd;
 
 	memset(instances, 0, sizeof(*instances));
-	slot_file(path, slot_name, INSTANCE_FILE);
+	slot_file_path(path, slot_name, INSTANCE_FILE);
 	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
 	if (fd < 0)
 	{
@@ -168,7 +132,7 @@ is_adopted(const char *slot_name)
 {
 	char		path[MAXPGPATH];
 
-	slot_file(path, slot_name, ADOPT_FILE);
+	slot_file_path(path, slot_name, ADOPT_FILE);
 	return access(path, F_OK) == 0;
 }
 
@@ -177,7 +141,7 @@ use_up_adoption(const char *slot_name)
 {
 	char		path[MAXPGPATH];
 
-	slot_file(path, slot_name, ADOPT_FILE);
+	slot_file_path(path, slot_name, ADOPT_FILE);
 	if (unlink(path) == 0)
 		fsync_fname(psprintf("pg_replslot/%s", slot_name), true);
 	else if (errno != ENOENT)
@@ -260,6 +224,8 @@ judge_owner(Case *c, const FoundRecord *found)
 		return hold(c, psprintf("the stream's position in Kafka topic \"%s\" cannot be read",
 								c->topic),
 					found->damage,
+					c->new_stream ?
+					"To begin anew with these topics set wal2kafka.adopt_topics to \"on\"; else set another wal2kafka.topic_prefix." :
 					psprintf("To go on from slot \"%s\" at %X/%X, which can repeat changes, call wal2kafka.adopt().",
 							 c->slot_name, LSN_FORMAT_ARGS(c->confirmed)));
 
@@ -274,6 +240,8 @@ judge_owner(Case *c, const FoundRecord *found)
 		return hold(c, psprintf("the position in Kafka topic \"%s\" was written by another server",
 								c->topic),
 					psprintf("Since then %s.", difference),
+					c->new_stream ?
+					"If that server does not stream any more, and this one is to write to its topics, set wal2kafka.adopt_topics to \"on\". It stops the other one for good. Else set another wal2kafka.topic_prefix." :
 					"If that server does not stream any more, and this one is to go on in its place, call wal2kafka.adopt(). It stops the other one for good. A copy of a server must have another wal2kafka.topic_prefix.");
 	}
 	if (c->instances.known &&

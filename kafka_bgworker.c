@@ -265,7 +265,7 @@ confirm(void)
 
 	/* Nothing outstanding: all that was decoded needs no sending again. */
 	if (delivery_idle(worker.delivery))
-		position = worker.ctx->reader->EndRecPtr;
+		position = delivery_decoded(worker.delivery);
 	if (position <= worker.confirmed)
 		return;
 	KILL_POINT("before_confirm");
@@ -1401,7 +1401,7 @@ service(void *arg)
 		show_standbys(now);
 		SpinLockAcquire(&stream->mutex);
 		if (worker.ctx != NULL)
-			stream->received_lsn = worker.ctx->reader->EndRecPtr;
+			stream->received_lsn = delivery_decoded(worker.delivery);
 		stream->acknowledged_lsn = worker.confirmed;
 		if (delivery_idle(worker.delivery) && wal_end_standbys_since() == 0)
 			stream->caught_up_at = now;
@@ -1507,8 +1507,9 @@ decode_available(MemoryContext loop_context)
 		watch_publications(reader);
 		if (unlikely(place_tracking))
 			place_note_record(reader);
-		delivery_set_position(worker.delivery, reader->EndRecPtr);
+		delivery_begin_record(worker.delivery, reader->EndRecPtr);
 		LogicalDecodingProcessRecord(worker.ctx, reader);
+		delivery_end_record(worker.delivery);
 
 		/* the server's decoder leaves both as a transaction's end does */
 		MemoryContextSwitchTo(loop_context);
@@ -1539,8 +1540,9 @@ stream_changes(void)
 	toast_reselect_start(worker.stream, worker.settings,
 						 delivery_message_limit(worker.delivery));
 	start_decoding();
-	delivery_set_position(worker.delivery,
+	delivery_begin_record(worker.delivery,
 						  Max(worker.confirmed, worker.start_lsn));
+	delivery_end_record(worker.delivery);
 	worker.heartbeat = heartbeat_create(worker.settings,
 										worker.database_name);
 	MemoryContextSwitchTo(loop_context);

@@ -20,9 +20,15 @@
 #include "compat.h"
 #include "kill_point.h"
 #include "port/pg_crc32c.h"
+#include "slot_file.h"
 #include "slot_state.h"
 #include "storage/fd.h"
 #include "utils/timestamp.h"
+
+/* in the slot's folder */
+#define STATE_FILE			"wal2kafka.state"
+#define RUNNING_FILE		"wal2kafka.running"
+#define BAD_EVENTS_FILE		"wal2kafka.bad_events"
 
 #define SLOT_STATE_MAGIC	0x57324B53	/* "W2KS" */
 #define SLOT_STATE_VERSION	1
@@ -55,12 +61,6 @@ static TimestampTz care_since;	/* 0: no care is taken */
 static SlotState carried;
 static bool has_carried;
 
-static void
-state_path(char *path, const char *slot_name, const char *file)
-{
-	snprintf(path, MAXPGPATH, "pg_replslot/%s/wal2kafka.%s", slot_name, file);
-}
-
 static pg_crc32c
 state_crc(const SlotState *state)
 {
@@ -90,7 +90,7 @@ load_state(const char *slot_name, SlotState *state)
 	state->magic = SLOT_STATE_MAGIC;
 	state->version = SLOT_STATE_VERSION;
 
-	state_path(path, slot_name, "state");
+	slot_file_path(path, slot_name, STATE_FILE);
 	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
 	if (fd < 0)
 	{
@@ -115,38 +115,10 @@ load_state(const char *slot_name, SlotState *state)
 static void
 save_state(const char *slot_name, SlotState *state)
 {
-	char		path[MAXPGPATH];
-	char		tmp_path[MAXPGPATH];
-	int			fd;
-
-	state_path(path, slot_name, "state");
-	state_path(tmp_path, slot_name, "state.tmp");
 	state->crc = state_crc(state);
-
-	fd = OpenTransientFile(tmp_path,
-						   O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
-	if (fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create file \"%s\": %m", tmp_path)));
-	errno = 0;
-	if (write(fd, state, sizeof(SlotState)) != sizeof(SlotState))
-	{
-		/* a short write without an error is a full disk */
-		if (errno == 0)
-			errno = ENOSPC;
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not write to file \"%s\": %m", tmp_path)));
-	}
-	if (CloseTransientFile(fd) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not close file \"%s\": %m", tmp_path)));
-
-	/* fsyncs the file, the renaming and the directory */
+	slot_file_prepare(slot_name, STATE_FILE, state, sizeof(SlotState));
 	KILL_POINT("state_file_written");
-	durable_rename(tmp_path, path, ERROR);
+	slot_file_publish(slot_name, STATE_FILE, ERROR);
 	KILL_POINT("state_file_renamed");
 }
 
@@ -156,7 +128,7 @@ slot_state_exists(const char *slot_name)
 	char		path[MAXPGPATH];
 	struct stat st;
 
-	state_path(path, slot_name, "state");
+	slot_file_path(path, slot_name, STATE_FILE);
 	return stat(path, &st) == 0;
 }
 
@@ -223,7 +195,7 @@ slot_state_worker_started(const char *slot_name)
 	struct stat st;
 
 	load_state(slot_name, &state);
-	state_path(path, slot_name, "running");
+	slot_file_path(path, slot_name, RUNNING_FILE);
 	if (stat(path, &st) == 0)
 	{
 		forget_old_crashes(&state, now);
@@ -283,7 +255,7 @@ slot_state_forget_crashes(const char *slot_name)
 		state.held = false;
 		save_state(slot_name, &state);
 	}
-	state_path(path, slot_name, "running");
+	slot_file_path(path, slot_name, RUNNING_FILE);
 	if (unlink(path) != 0 && errno != ENOENT)
 		ereport(ERROR,
 				(errcode_for_file_access(),
@@ -305,7 +277,7 @@ slot_state_expect_bad_events(const char *slot_name, bool again)
 	if (!again && !TimestampDifferenceExceeds(written, now,
 											  BAD_EVENTS_WRITE_MS))
 		return;
-	state_path(path, slot_name, "bad_events");
+	slot_file_path(path, slot_name, BAD_EVENTS_FILE);
 	fd = open(path, O_CREAT | O_WRONLY | PG_BINARY, pg_file_create_mode);
 	if (fd < 0 || utime(path, NULL) != 0)
 		ereport(LOG,
@@ -327,7 +299,7 @@ slot_state_expects_bad_events(const char *slot_name)
 	char		path[MAXPGPATH];
 	struct stat st;
 
-	state_path(path, slot_name, "bad_events");
+	slot_file_path(path, slot_name, BAD_EVENTS_FILE);
 	return stat(path, &st) == 0 &&
 		time(NULL) - st.st_mtime <= BAD_EVENTS_SECS;
 }

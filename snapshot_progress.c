@@ -33,6 +33,7 @@
 #include "mb/pg_wchar.h"
 #include "port/pg_bitutils.h"
 #include "port/pg_crc32c.h"
+#include "slot_file.h"
 #include "snapshot_progress.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
@@ -91,18 +92,6 @@ const char *
 snapshot_kind_name(SnapshotKind kind)
 {
 	return kind_names[kind];
-}
-
-static void
-file_path(char *path, const char *slot_name, const char *file)
-{
-	snprintf(path, MAXPGPATH, "pg_replslot/%s/%s", slot_name, file);
-}
-
-static void
-tmp_path(char *path, const char *slot_name, const char *file)
-{
-	snprintf(path, MAXPGPATH, "pg_replslot/%s/%s.tmp", slot_name, file);
 }
 
 static pg_crc32c
@@ -292,61 +281,15 @@ begin_file(StringInfo buf)
 static void
 write_tmp_file(StringInfo buf, const char *slot_name, const char *file)
 {
-	char		path[MAXPGPATH];
-	int			written = 0;
-	int			fd;
-
 	appendStringInfo(buf, CRC_KEY "%08x\"}\n", text_crc(buf->data, buf->len));
-
-	tmp_path(path, slot_name, file);
-	fd = OpenTransientFile(path, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY);
-	if (fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create file \"%s\": %m", path)));
-	while (written < buf->len)
-	{
-		ssize_t		n;
-
-		errno = 0;
-		n = write(fd, buf->data + written, buf->len - written);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-		{
-			/* nothing written without an error is a full disk */
-			int			save_errno = errno ? errno : ENOSPC;
-
-			CloseTransientFile(fd);
-			unlink(path);
-			errno = save_errno;
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not write to file \"%s\": %m", path)));
-		}
-		written += n;
-	}
-	if (pg_fsync(fd) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not fsync file \"%s\": %m", path)));
-	if (CloseTransientFile(fd) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not close file \"%s\": %m", path)));
+	slot_file_prepare(slot_name, file, buf->data, buf->len);
 }
 
-/* Give the file its name: atomically, and it is there after a crash, too. */
 static void
 rename_file(const char *slot_name, const char *file, int elevel)
 {
-	char		from[MAXPGPATH];
-	char		to[MAXPGPATH];
-
-	tmp_path(from, slot_name, file);
-	file_path(to, slot_name, file);
 	KILL_POINT("progress_file_written");
-	(void) durable_rename(from, to, elevel);
+	slot_file_publish(slot_name, file, elevel);
 	KILL_POINT("progress_file_renamed");
 }
 
@@ -714,7 +657,7 @@ snapshot_progress_try_load(MemoryContext cxt, const char *slot_name,
 	progress = MemoryContextAllocZero(result_cxt, sizeof(SnapshotProgress));
 	progress->context = result_cxt;
 	progress->next_id = 1;
-	file_path(path, slot_name, SNAPSHOT_PROGRESS_FILE);
+	slot_file_path(path, slot_name, SNAPSHOT_PROGRESS_FILE);
 	text = read_file(path, &len);
 	if (text != NULL)
 		root->value = parse_file(&reader, text, len);
@@ -928,7 +871,7 @@ snapshot_request_discard(const char *slot_name, const char *file)
 {
 	char		path[MAXPGPATH];
 
-	tmp_path(path, slot_name, file);
+	slot_file_tmp_path(path, slot_name, file);
 	unlink(path);
 }
 
@@ -1006,7 +949,7 @@ request_files(const char *slot_name, bool remove_old)
 	DIR		   *dir;
 	struct dirent *entry;
 
-	file_path(path, slot_name, "");
+	slot_file_path(path, slot_name, "");
 	dir = AllocateDir(path);
 	if (dir == NULL && errno == ENOENT)
 		return NIL;
@@ -1022,11 +965,11 @@ request_files(const char *slot_name, bool remove_old)
 			files = lappend(files, pstrdup(entry->d_name));
 		else if (remove_old)
 		{
-			file_path(path, slot_name, entry->d_name);
+			slot_file_path(path, slot_name, entry->d_name);
 			if (stat(path, &st) == 0 &&
 				st.st_mtime < time(NULL) - TMP_FILE_SECS)
 				unlink(path);
-			file_path(path, slot_name, "");
+			slot_file_path(path, slot_name, "");
 		}
 	}
 	FreeDir(dir);
@@ -1046,7 +989,7 @@ snapshot_requests_list(const char *slot_name)
 		char		path[MAXPGPATH];
 		SnapshotRequest *request;
 
-		file_path(path, slot_name, lfirst(cell));
+		slot_file_path(path, slot_name, lfirst(cell));
 		request = read_request(&reader, path);
 		if (request != NULL)
 			requests = lappend(requests, request);
@@ -1071,7 +1014,7 @@ snapshot_requests_take(SnapshotProgress *progress, const char *slot_name)
 		FileReader	reader = {0};
 		SnapshotRequest *request;
 
-		file_path(path, slot_name, lfirst(cell));
+		slot_file_path(path, slot_name, lfirst(cell));
 		request = read_request(&reader, path);
 		if (request != NULL)
 			(void) snapshot_progress_apply(progress, request);
@@ -1088,7 +1031,7 @@ snapshot_requests_take(SnapshotProgress *progress, const char *slot_name)
 	/* Those that a crash leaves are applied again, to no effect. */
 	foreach(cell, files)
 	{
-		file_path(path, slot_name, lfirst(cell));
+		slot_file_path(path, slot_name, lfirst(cell));
 		if (unlink(path) != 0 && errno != ENOENT)
 			ereport(ERROR,
 					(errcode_for_file_access(),

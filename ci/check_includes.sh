@@ -50,6 +50,7 @@ place.[ch]			$rdkafka|$curl|$avro|relation_map\.h
 kafka_sink.[ch]		$catalog|replication/.*|$avro
 kafka_transaction.c	$catalog|replication/.*|$avro
 kafka_source.[ch]	$catalog|replication/.*|$avro
+slot_file.[ch]		$rdkafka|$curl|$avro|$catalog|relation_map\.h|replication/.*
 snapshot_progress.[ch]	$rdkafka|$curl|$avro|relation_map\.h|replication/.*
 connection_files.[ch]	$catalog|replication/.*|$avro|$rdkafka|$curl
 registry.[ch]		$catalog|replication/.*|$avro|$rdkafka
