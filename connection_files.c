@@ -108,17 +108,18 @@ add_settings(uint64 digest, const char *setting, const char *text,
 			 const char *file_setting, const char *path)
 {
 	MemoryContext cxt = CurrentMemoryContext;
+	volatile uint64 result = digest;	/* as far as it got */
 	OptionList	options;
 
 	if (path[0] != '\0')
-		digest = add_file(digest, path);
+		result = add_file(result, path);
 	PG_TRY();
 	{
 		options = options_parse(setting, text);
-		digest = add_named_files(digest, &options);
+		result = add_named_files(result, &options);
 		options_wipe(&options);
 		options = options_read_file(file_setting, path);
-		digest = add_named_files(digest, &options);
+		result = add_named_files(result, &options);
 		options_wipe(&options);
 	}
 	PG_CATCH();
@@ -127,7 +128,7 @@ add_settings(uint64 digest, const char *setting, const char *text,
 		FlushErrorState();
 	}
 	PG_END_TRY();
-	return digest;
+	return result;
 }
 
 uint64
@@ -158,7 +159,8 @@ no_wait(void *arg, RegistryProblem problem, const char *reason)
 }
 
 /*
- * Make a producer and a client, and give them up.
+ * Make a producer and a client, and give them up.  The process lives on, also
+ * when that fails: so nothing may be left of the secrets.
  */
 static void
 try_files(const Settings *settings)
@@ -175,8 +177,15 @@ try_files(const Settings *settings)
 								  "wal2kafka.kafka_options_file",
 								  settings->kafka_options_file,
 								  kafka_sink_check_options);
-	kafka_sink_destroy(kafka_sink_create(&config), 0);
-	options_wipe(&config.options);
+	PG_TRY();
+	{
+		kafka_sink_destroy(kafka_sink_create(&config), 0);
+	}
+	PG_FINALLY();
+	{
+		options_wipe(&config.options);
+	}
+	PG_END_TRY();
 	if (settings->schema_registry_url[0] != '\0')
 		registry_destroy(registry_open(settings, no_wait, NULL));
 }

@@ -9,7 +9,8 @@
  * could not be encoded has no other form.  A column is the text that its type
  * makes of it.  Each is rendered in a subtransaction, since the one that is
  * to blame may fail once more.  The record is bounded, whatever the row's size
- * is: it must not be what cannot be sent.
+ * is: it must not be what cannot be sent.  Key and value have their share of
+ * what Kafka takes, and of headers those that are no names are short.
  */
 #include "postgres.h"
 
@@ -39,8 +40,12 @@
 #define SIZE_EXCEPTION	"org.apache.kafka.common.errors.RecordTooLargeException"
 #define RECORD_EXCEPTION "org.apache.kafka.common.InvalidRecordException"
 
-/* Bytes.  A text is shown up to the first, a record has at most the second. */
+/*
+ * Bytes.  A text is shown up to the first, that of an error up to the second,
+ * a record has at most the third.
+ */
 #define SHOWN_TEXT		4096
+#define SHOWN_ERROR		2048
 #define LARGEST_LETTER	((size_t) 256 * 1024)
 #define LARGEST_KEY		((size_t) 16 * 1024)
 
@@ -101,6 +106,10 @@ is_invalid_request(const ErrorData *error)
 		strncmp(error->message, text, sizeof(text) - 1) == 0;
 }
 
+/*
+ * What a server was built without is missing for any number of rows, until it
+ * is another server's turn: so ERRCODE_FEATURE_NOT_SUPPORTED is none of them.
+ */
 bool
 failure_is_of_event(const ErrorData *error)
 {
@@ -110,12 +119,25 @@ failure_is_of_event(const ErrorData *error)
 	{
 		case ERRCODE_DATA_EXCEPTION:
 		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
-		case ERRCODE_FEATURE_NOT_SUPPORTED:
 			return true;
 	}
 	return error->sqlerrcode == ERRCODE_NOT_NULL_VIOLATION ||
 		error->sqlerrcode == ERRCODE_INVALID_NAME ||
 		is_invalid_request(error);
+}
+
+/*
+ * How an error's text begins.  It may not be the text that it should be.
+ */
+static char *
+clip_error(const char *text, size_t limit)
+{
+	int			len = strlen(text);
+
+	if ((size_t) len <= limit)
+		return pstrdup(text);
+	len = pg_mbcliplen(text, len, (int) limit);
+	return psprintf("%.*s...", len, text);
 }
 
 void
@@ -127,10 +149,24 @@ failure_of_error(EventFailure *failure, const ErrorData *error,
 	failure->oversized = is_invalid_request(error) ||
 		ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
 		ERRCODE_PROGRAM_LIMIT_EXCEEDED;
-	failure->message = error->message != NULL ? error->message :
-		"unknown error";
-	failure->detail = error->detail;
+	failure->message = error->message != NULL ?
+		clip_error(error->message, SHOWN_ERROR) : "unknown error";
+	failure->detail = error->detail != NULL ?
+		clip_error(error->detail, SHOWN_ERROR) : NULL;
 	failure->column = column;
+}
+
+bool
+failure_exceeds_limit(const EventFailure *failure)
+{
+	return failure->oversized && (failure->refused || failure->limit > 0);
+}
+
+int
+failure_limit_hint(const char *topic)
+{
+	return errhint("Raise message.max.bytes in wal2kafka.kafka_options, and max.message.bytes of topic \"%s\". See also wal2kafka.oversized_event_handling_mode.",
+				   topic);
 }
 
 /* ---------------------------------------------------------------------
@@ -196,6 +232,19 @@ put_text(AvroBuffer *buf, const char *text, size_t len, bool cut,
 	}
 }
 
+/*
+ * A text, or how it begins.
+ */
+static void
+put_begin(AvroBuffer *buf, const char *text, size_t len, size_t limit)
+{
+	if (len > limit)
+		put_text(buf, text, pg_mbcliplen(text, (int) len, (int) limit), true,
+				 len);
+	else
+		put_text(buf, text, len, false, len);
+}
+
 static void
 put_size(AvroBuffer *buf, size_t size)
 {
@@ -244,11 +293,7 @@ put_datum(AvroBuffer *buf, const TypeEncoder *encoder, Datum value)
 	}
 	getTypeOutputInfo(encoder->typid, &output, &is_varlena);
 	text = OidOutputFunctionCall(output, value);
-	len = strlen(text);
-	if (len > SHOWN_TEXT)
-		put_text(buf, text, pg_mbcliplen(text, len, SHOWN_TEXT), true, len);
-	else
-		put_text(buf, text, len, false, len);
+	put_begin(buf, text, strlen(text), SHOWN_TEXT);
 }
 
 /*
@@ -402,7 +447,8 @@ make_value(Event *result, const DeadLetter *letter)
 		size_t		shown = Min(letter->content_len, SHOWN_TEXT);
 
 		put_name(&buf, &first, "prefix");
-		put_text(&buf, letter->prefix, strlen(letter->prefix), false, 0);
+		put_begin(&buf, letter->prefix, strlen(letter->prefix),
+				  Min(SHOWN_TEXT, limit / 16));
 		put_name(&buf, &first, "bytes");
 		snprintf(number, sizeof(number), "%zu", letter->content_len);
 		put_raw(&buf, number);
@@ -441,7 +487,8 @@ make_value(Event *result, const DeadLetter *letter)
 	}
 
 	/* so many columns that their names alone are too long */
-	if (letter->max_bytes > 0 && buf.len > letter->max_bytes / 4 * 3)
+	if (letter->max_bytes > 0 &&
+		result->key.len + buf.len > letter->max_bytes / 4 * 3)
 		buf.len = known;
 	put_raw(&buf, "}");
 	result->value = event_finish_bytes(&buf);
@@ -480,7 +527,10 @@ add_headers(Event *result, const DeadLetter *letter)
 {
 	const EventFailure *failure = letter->failure;
 	const Event *event = letter->event;
+	size_t		limit = SHOWN_ERROR;
 
+	if (letter->max_bytes > 0)
+		limit = Min(limit, letter->max_bytes / 8);
 	add_header(result, CONNECT_HEADER "topic", event->target->topic);
 	add_header(result, CONNECT_HEADER "connector.name", letter->name);
 	add_header(result, CONNECT_HEADER "task.id", "0");
@@ -489,8 +539,9 @@ add_headers(Event *result, const DeadLetter *letter)
 	add_header(result, CONNECT_HEADER "exception.class.name",
 			   exception_name(failure));
 	add_header(result, CONNECT_HEADER "exception.message",
-			   failure->detail == NULL ? failure->message :
-			   psprintf("%s: %s", failure->message, failure->detail));
+			   clip_error(failure->detail == NULL ? failure->message :
+						  psprintf("%s: %s", failure->message,
+								   failure->detail), limit));
 	add_header(result, OWN_HEADER "sqlstate",
 			   unpack_sql_state(failure->sqlerrcode));
 	add_header(result, OWN_HEADER "lsn",

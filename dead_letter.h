@@ -69,9 +69,18 @@ extern bool failure_is_handled(const Settings *settings);
  */
 extern bool failure_is_of_event(const ErrorData *error);
 
-/* An error as a failure; points to the error's texts. */
+/*
+ * An error as a failure, with copies of its texts in CurrentMemoryContext:
+ * only how they begin, since a value may be in them.
+ */
 extern void failure_of_error(EventFailure *failure, const ErrorData *error,
 							 const char *column);
+
+/* Is it a limit of Kafka that the event exceeds? */
+extern bool failure_exceeds_limit(const EventFailure *failure);
+
+/* Within ereport(): what is to be done then.  The topic is the event's. */
+extern int	failure_limit_hint(const char *topic);
 
 /*
  * Make the record: kind, target, lsn, txn of the letter's event, and key,

@@ -157,6 +157,14 @@ typedef enum Outcome
 	OUTCOME_NOT_SENT,			/* Decoder.failure says why */
 } Outcome;
 
+/* What an event has of its row. */
+typedef enum RowParts
+{
+	PARTS_NOTHING,				/* there is no event */
+	PARTS_KEY,
+	PARTS_ROW,
+} RowParts;
+
 static void decoder_startup(LogicalDecodingContext *ctx,
 							OutputPluginOptions *options, bool is_init);
 static void decoder_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn);
@@ -400,6 +408,25 @@ error_callback(void *arg)
 				   decoder->current->target.table_name, kind);
 }
 
+static void
+push_error_context(Decoder *decoder, ErrorContextCallback *callback,
+				   const RelationEntry *entry, EventKind kind)
+{
+	decoder->current = entry;
+	decoder->current_kind = kind;
+	callback->callback = error_callback;
+	callback->arg = decoder;
+	callback->previous = error_context_stack;
+	error_context_stack = callback;
+}
+
+static void
+pop_error_context(Decoder *decoder, const ErrorContextCallback *callback)
+{
+	error_context_stack = callback->previous;
+	decoder->current = NULL;
+}
+
 /*
  * A change of the transaction is about to be encoded.
  */
@@ -542,11 +569,16 @@ enter_sink(Decoder *decoder)
 	return guarded;
 }
 
+/*
+ * Once a row of a snapshot was handed on, nothing of it is left to be encoded:
+ * it has one subtransaction, of which a transaction cannot have more than
+ * 2^32.
+ */
 static inline void
 leave_sink(Decoder *decoder, bool guarded)
 {
 	decoder->no_catch = false;
-	if (unlikely(guarded))
+	if (unlikely(guarded) && decoder->slot_name != NULL)
 		open_guard(decoder);
 }
 
@@ -720,7 +752,8 @@ emit(Decoder *decoder, Event *event)
 }
 
 /*
- * The event took its place in the transaction, whatever became of it.
+ * The event took its place in the transaction: it was sent, or is one that
+ * nobody wants to be.
  */
 static void
 count_event(Decoder *decoder, EventTarget *target)
@@ -768,33 +801,53 @@ emit_tombstone(Decoder *decoder, const Event *deletion)
 }
 
 /*
+ * What is sent of a change of a row.  Without an envelope there is nothing
+ * else to be sent of a truncate, or of a delete of which the WAL says nothing.
+ */
+static RowParts
+parts_of_row(const Decoder *decoder, const RelationEntry *entry,
+			 const Event *event, const RowChange *change)
+{
+	if (likely(entry->shape != SHAPE_FLAT))
+		return PARTS_ROW;
+	if (change->before == NULL && change->after == NULL)
+		return PARTS_NOTHING;
+	if (event->kind != EVENT_DELETE)
+		return PARTS_ROW;
+	switch ((DeleteTombstoneHandling) decoder->settings->delete_tombstone_handling_mode)
+	{
+		case DELETE_DROP:
+			return PARTS_NOTHING;
+		case DELETE_TOMBSTONE:
+		case DELETE_TO_TOMBSTONE:
+			return PARTS_KEY;
+		case DELETE_REWRITE:
+		case DELETE_REWRITE_WITH_TOMBSTONE:
+			break;
+	}
+	return PARTS_ROW;
+}
+
+/*
  * A row without its envelope, as delete_tombstone_handling_mode has it.
  */
 static Outcome
 emit_flat(Decoder *decoder, RelationEntry *entry, Event *event,
 		  const RowChange *change)
 {
-	DeleteTombstoneHandling mode =
-		decoder->settings->delete_tombstone_handling_mode;
-
-	/* a truncate, or a delete of which the WAL says nothing */
-	if (change->before == NULL && change->after == NULL)
-		return OUTCOME_SENT;
-	if (event->kind == EVENT_DELETE && mode == DELETE_DROP)
-		return OUTCOME_SENT;
 	if (likely(!event->reduced))
 		event->target = flat_target(entry->flat, decoder->envelope, event,
 									entry, change);
 	flat_add_headers(entry->flat, decoder->envelope, event, entry, change);
-	if (event->kind == EVENT_DELETE &&
-		(mode == DELETE_TOMBSTONE || mode == DELETE_TO_TOMBSTONE))
+	if (parts_of_row(decoder, entry, event, change) == PARTS_KEY)
 		return emit(decoder, event);
 	event->value = flat_value(entry->flat, decoder->envelope, event, entry,
 							  change);
 	if (emit(decoder, event) != OUTCOME_SENT)
 		return OUTCOME_NOT_SENT;
 	if (event->kind == EVENT_DELETE &&
-		mode == DELETE_REWRITE_WITH_TOMBSTONE &&
+		decoder->settings->delete_tombstone_handling_mode ==
+		DELETE_REWRITE_WITH_TOMBSTONE &&
 		decoder->settings->tombstones_on_delete && event->key.data != NULL)
 	{
 		event->kind = EVENT_TOMBSTONE;
@@ -838,6 +891,19 @@ emit_outbox(Decoder *decoder, RelationEntry *entry, Event *event,
 }
 
 /*
+ * The event goes where its row says, if that is how the table's go.
+ */
+static inline void
+choose_partition(Decoder *decoder, const RelationEntry *entry, Event *event,
+				 const RowChange *change)
+{
+	if (likely(entry->partitions == NULL) || event->kind == EVENT_TRUNCATE)
+		return;
+	event->txn = decoder->transactional ? &decoder->txn : NULL;
+	event->partition = partition_plan_choose(entry->partitions, event, change);
+}
+
+/*
  * The events of one change of a row (or of all rows): which they are is
  * decided here alone.  The caller sets kind, lsn, key, headers.
  */
@@ -856,13 +922,8 @@ encode_row(Decoder *decoder, RelationEntry *entry, Event *event,
 	if (unlikely(decoder->reselected != NULL) && change->after != NULL)
 		event_add_header(event, HEADER_RESELECTED, decoder->reselected,
 						 strlen(decoder->reselected));
-	if (unlikely(entry->partitions != NULL) && !event->reduced &&
-		event->kind != EVENT_TRUNCATE)
-	{
-		event->txn = decoder->transactional ? &decoder->txn : NULL;
-		event->partition = partition_plan_choose(entry->partitions, event,
-												 change);
-	}
+	if (likely(!event->reduced))
+		choose_partition(decoder, entry, event, change);
 	switch (entry->shape)
 	{
 		case SHAPE_ENVELOPE:
@@ -918,7 +979,9 @@ leave_out(Decoder *decoder, const Event *event, DeadLetter *letter)
 						event->target->schema_name,
 						event->target->table_name,
 						LSN_FORMAT_ARGS(event->lsn), failure->message),
-				 failure->detail != NULL ? errdetail("%s", failure->detail) : 0));
+				 failure->detail != NULL ? errdetail("%s", failure->detail) : 0,
+				 failure_exceeds_limit(failure) ?
+				 failure_limit_hint(event->target->topic) : 0));
 	}
 
 	if (guarded)
@@ -975,43 +1038,25 @@ try_row(Decoder *decoder, RelationEntry *entry, const Event *event,
 		outcome = OUTCOME_NOT_SENT;
 	}
 	PG_END_TRY();
-	if (!decoder->guard_open)
+
+	/* for what may still be done with it */
+	if (outcome != OUTCOME_SENT && !decoder->guard_open)
 		open_guard(decoder);
 	return outcome;
 }
 
 /*
- * Make a row smaller until it can be sent, if that is what the settings say.
+ * Make a row smaller until it can be sent.
  */
 static Outcome
-reduce_row(Decoder *decoder, RelationEntry *entry, const Event *event,
-		   const RowChange *change)
+try_smaller(Decoder *decoder, RelationEntry *entry, const Event *basis,
+			const RowChange *change, Oversize *oversize)
 {
-	OversizedHandling handling = decoder->settings->oversized_event_handling_mode;
-	EventFailure first = decoder->failure;
-	Outcome		outcome = OUTCOME_NOT_SENT;
-	Oversize   *oversize;
-	Event		basis = *event;
-
-	if ((handling != OVERSIZED_TRUNCATE_VALUE &&
-		 handling != OVERSIZED_KEY_ONLY) || !first.oversized ||
-		entry->shape == SHAPE_OUTBOX)
-		return OUTCOME_NOT_SENT;
-
-	/* where it goes its true values say */
-	basis.reduced = true;
-	basis.txn = decoder->transactional ? &decoder->txn : NULL;
-	if (entry->partitions != NULL)
-		basis.partition = partition_plan_choose(entry->partitions, &basis,
-												change);
-	if (entry->shape == SHAPE_FLAT)
-		basis.target = flat_target(entry->flat, decoder->envelope, &basis,
-								   entry, change);
-	oversize = oversize_begin(entry, change, handling);
 	for (int i = 0; i < MAX_REDUCTIONS; i++)
 	{
 		const EventFailure *failure = &decoder->failure;
-		Event		attempt = basis;
+		Event		attempt = *basis;
+		Outcome		outcome;
 		char	   *names;
 
 		if (!failure->oversized ||
@@ -1023,9 +1068,48 @@ reduce_row(Decoder *decoder, RelationEntry *entry, const Event *event,
 		outcome = try_row(decoder, entry, &attempt, change);
 		envelope_withhold(decoder->envelope, NULL);
 		if (outcome == OUTCOME_SENT)
-			break;
+			return outcome;
 	}
-	oversize_restore(oversize);
+	return OUTCOME_NOT_SENT;
+}
+
+/*
+ * The same, if that is what the settings say.  Whatever becomes of it, the row
+ * is whole again.
+ */
+static Outcome
+reduce_row(Decoder *decoder, RelationEntry *entry, const Event *event,
+		   const RowChange *change)
+{
+	OversizedHandling handling = decoder->settings->oversized_event_handling_mode;
+	EventFailure first = decoder->failure;
+	Outcome		outcome;
+	Oversize   *oversize;
+	Event		basis = *event;
+
+	if ((handling != OVERSIZED_TRUNCATE_VALUE &&
+		 handling != OVERSIZED_KEY_ONLY) || !first.oversized ||
+		entry->shape == SHAPE_OUTBOX ||
+		parts_of_row(decoder, entry, event, change) != PARTS_ROW)
+		return OUTCOME_NOT_SENT;
+
+	/* where it goes its true values say */
+	basis.reduced = true;
+	choose_partition(decoder, entry, &basis, change);
+	if (entry->shape == SHAPE_FLAT)
+		basis.target = flat_target(entry->flat, decoder->envelope, &basis,
+								   entry, change);
+	oversize = oversize_begin(entry, change, handling);
+	PG_TRY();
+	{
+		outcome = try_smaller(decoder, entry, &basis, change, oversize);
+	}
+	PG_FINALLY();
+	{
+		envelope_withhold(decoder->envelope, NULL);
+		oversize_restore(oversize);
+	}
+	PG_END_TRY();
 	if (outcome != OUTCOME_SENT)
 		decoder->failure = first;
 	return outcome;
@@ -1039,8 +1123,11 @@ emit_row_carefully(Decoder *decoder, RelationEntry *entry, Event *event,
 				   const RowChange *change)
 {
 	size_t		limit = event_sink->message_limit;
-	size_t		least = oversize_least_of_change(entry, change);
+	size_t		least = 0;
 	Outcome		outcome = OUTCOME_NOT_SENT;
+
+	if (parts_of_row(decoder, entry, event, change) == PARTS_ROW)
+		least = oversize_least_of_change(entry, change);
 
 	/* what is too large for certain need not be made in memory */
 	if (limit > 0 && least > limit)
@@ -1057,7 +1144,14 @@ static void
 emit_row(Decoder *decoder, RelationEntry *entry, Event *event,
 		 const RowChange *change)
 {
-	if (unlikely(decoder->handles_failures))
+	if (unlikely(parts_of_row(decoder, entry, event, change) ==
+				 PARTS_NOTHING))
+	{
+		note_published(decoder, event->lsn);
+		count_event(decoder, &entry->target);
+		pass_over(decoder);
+	}
+	else if (unlikely(decoder->handles_failures))
 		emit_row_carefully(decoder, entry, event, change);
 	else
 		(void) encode_row(decoder, entry, event, change);
@@ -1600,12 +1694,7 @@ decoder_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	}
 	KILL_POINT("decoded");
 
-	decoder->current = entry;
-	decoder->current_kind = kind;
-	callback.callback = error_callback;
-	callback.arg = decoder;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
+	push_error_context(decoder, &callback, entry, kind);
 	old = MemoryContextSwitchTo(decoder->event_context);
 
 	if (unlikely(decoder->handles_failures))
@@ -1615,8 +1704,7 @@ decoder_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decoder->event_context);
-	error_context_stack = callback.previous;
-	decoder->current = NULL;
+	pop_error_context(decoder, &callback);
 }
 
 /*
@@ -1878,24 +1966,76 @@ row_of_topic(RelationEntry *entry, TupleTableSlot *slot)
 	return slot;
 }
 
+static bool
+passes_filter(RelationEntry *entry, TupleTableSlot *slot)
+{
+	return publication_filter(&entry->rules, EVENT_READ, NULL, slot) !=
+		FILTER_SKIP;
+}
+
 /*
- * The same, if the row filter lets it pass.
+ * The same, where the filter may fail: then nothing says that the row may be
+ * seen, and it is left out.
+ */
+static bool
+passes_filter_carefully(Decoder *decoder, RelationEntry *entry,
+						TupleTableSlot *slot)
+{
+	MemoryContext old = MemoryContextSwitchTo(decoder->event_context);
+	volatile bool passes = false;
+	volatile bool failed = false;
+
+	PG_TRY();
+	{
+		open_guard(decoder);
+		passes = passes_filter(entry, slot);
+		close_guard(decoder);
+	}
+	PG_CATCH();
+	{
+		catch_failure(decoder);
+		failed = true;
+	}
+	PG_END_TRY();
+	if (failed)
+	{
+		Event		event = EVENT_INIT(EVENT_READ);
+		RowChange	unknown = {0};
+
+		event.lsn = decoder->consistent_point;
+		leave_out_row(decoder, entry, &event, &unknown);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(decoder->event_context);
+	return passes;
+}
+
+/*
+ * The row as one of the topic's relation, if the row filter lets it pass;
+ * else NULL.
  */
 static TupleTableSlot *
-select_row(RelationEntry *entry, TupleTableSlot *slot)
+select_row(Decoder *decoder, RelationEntry *entry, TupleTableSlot *slot)
 {
+	ErrorContextCallback callback;
+	bool		passes;
+
 	slot = row_of_topic(entry, slot);
-	if (slot != NULL &&
-		publication_filter(&entry->rules, EVENT_READ, NULL, slot) ==
-		FILTER_SKIP)
-		return NULL;
-	return slot;
+	if (slot == NULL || entry->rules.estate == NULL)
+		return slot;
+	push_error_context(decoder, &callback, entry, EVENT_READ);
+	passes = decoder->handles_failures ?
+		passes_filter_carefully(decoder, entry, slot) :
+		passes_filter(entry, slot);
+	pop_error_context(decoder, &callback);
+	return passes ? slot : NULL;
 }
 
 bool
 decoder_row_passes(Decoder *decoder, Relation relation, TupleTableSlot *slot)
 {
-	return select_row(relation_map_get(decoder->map, relation), slot) != NULL;
+	return select_row(decoder, relation_map_get(decoder->map, relation),
+					  slot) != NULL;
 }
 
 static void
@@ -1943,12 +2083,7 @@ emit_read(Decoder *decoder, RelationEntry *entry, TupleTableSlot *slot,
 	ErrorContextCallback callback;
 	MemoryContext old;
 
-	decoder->current = entry;
-	decoder->current_kind = EVENT_READ;
-	callback.callback = error_callback;
-	callback.arg = decoder;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
+	push_error_context(decoder, &callback, entry, EVENT_READ);
 	old = MemoryContextSwitchTo(decoder->event_context);
 
 	event.target = &entry->target;
@@ -1960,8 +2095,7 @@ emit_read(Decoder *decoder, RelationEntry *entry, TupleTableSlot *slot,
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(decoder->event_context);
-	error_context_stack = callback.previous;
-	decoder->current = NULL;
+	pop_error_context(decoder, &callback);
 }
 
 bool
@@ -1970,7 +2104,7 @@ decoder_emit_row(Decoder *decoder, Relation relation, TupleTableSlot *slot,
 {
 	RelationEntry *entry = relation_map_get(decoder->map, relation);
 
-	slot = select_row(entry, slot);
+	slot = select_row(decoder, entry, slot);
 	if (slot != NULL)
 		emit_read(decoder, entry, slot, marker);
 	return slot != NULL;

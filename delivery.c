@@ -18,6 +18,7 @@
 
 #include "ack_tracker.h"
 #include "compat.h"
+#include "dead_letter.h"
 #include "delivery_private.h"
 #include "kafka_sink.h"
 #include "kill_point.h"
@@ -107,6 +108,8 @@ static void sink_commit(EventSink *sink, const EventTransaction *txn);
 static void sink_announce(EventSink *sink, EventTarget *target);
 static void sink_pass(EventSink *sink);
 static void sink_release(EventSink *sink, EventTarget *target);
+static bool sink_refused(EventSink *sink, const Event *event,
+						 EventFailure *failure);
 static TargetState *prepare_target(Delivery *delivery, EventTarget *target);
 static void on_ack(void *arg, uint64 ticket);
 static void on_registry_wait(void *arg, RegistryProblem problem,
@@ -134,11 +137,13 @@ connect_registry(Delivery *delivery)
 	delivery->registry = registry_open(settings, on_registry_wait, delivery);
 }
 
-static void
-connect_kafka(Delivery *delivery, const DeliveryConfig *delivery_config)
+KafkaSink *
+delivery_connect(Delivery *delivery, const char *transactional_id, bool trial,
+				 void (*callback) (void *arg, uint64 ticket), void *arg)
 {
 	const Settings *settings = delivery->settings;
 	KafkaSinkConfig config = {0};
+	KafkaSink  *sink;
 
 	config.bootstrap_servers = settings->bootstrap_servers;
 	config.client_id = psprintf("wal2kafka-%s", delivery->stream->name);
@@ -148,13 +153,15 @@ connect_kafka(Delivery *delivery, const DeliveryConfig *delivery_config)
 								  settings->kafka_options_file,
 								  kafka_sink_check_options);
 	config.max_queue_bytes = (size_t) settings->max_queue_size_in_bytes * 1024;
-	config.transactional_id = delivery_config->transactional_id;
+	config.transactional_id = transactional_id;
 	config.transaction_timeout_ms = settings->transaction_timeout_ms;
-	config.single_messages = delivery->failures.careful;
-	config.on_ack = on_ack;
-	config.arg = delivery;
-	delivery->kafka = kafka_sink_create(&config);
+	config.single_messages = trial || delivery->failures.careful;
+	config.quiet = trial;
+	config.on_ack = callback;
+	config.arg = arg;
+	sink = kafka_sink_create(&config);
 	options_wipe(&config.options);
+	return sink;
 }
 
 Delivery *
@@ -198,9 +205,12 @@ delivery_create(const DeliveryConfig *config)
 
 	if (config->transactional_id != NULL)
 		transaction_prepare(delivery, config);
-	delivery_load_failures(delivery);
+	delivery_load_failures(delivery, config->transactional_id);
+	if (delivery->failures.careful)
+		delivery->sink.refused = sink_refused;
 	connect_registry(delivery);
-	connect_kafka(delivery, config);
+	delivery->kafka = delivery_connect(delivery, config->transactional_id,
+									   false, on_ack, delivery);
 	delivery->sink.message_limit = kafka_sink_message_limit(delivery->kafka);
 	delivery->sink.frame_len = delivery->registry != NULL ?
 		CONFLUENT_HEADER_LEN : SINGLE_OBJECT_HEADER_LEN;
@@ -234,7 +244,7 @@ delivery_finish(Delivery *delivery, int timeout_ms)
 		!kafka_sink_connected(delivery->kafka, NULL))
 		timeout_ms = 0;
 	committed = transaction_settled(delivery);
-	delivery_note_refusal(delivery);
+	delivery_end_failures(delivery, timeout_ms);
 	kafka_sink_destroy(delivery->kafka, timeout_ms);
 	event_sink = NULL;
 	while (committed && ack_tracker_pop(delivery->tracker, &done))
@@ -387,7 +397,8 @@ delivery_message_limit(const Delivery *delivery)
 bool
 delivery_can_emit(const Delivery *delivery)
 {
-	return !delivery->sending;
+	/* what came behind the notes of a transaction would not be in them */
+	return !delivery->sending && !delivery->batch.writing;
 }
 
 bool
@@ -567,13 +578,13 @@ delivery_make_topics(Delivery *delivery, List *names)
 	pfree(specs);
 }
 
-void
-delivery_make_compacted(Delivery *delivery, const char *name,
-						const OptionList *config)
+static void
+make_topic(Delivery *delivery, const char *name, int partitions,
+		   const OptionList *config)
 {
 	KafkaTopicSpec spec = {
 		.name = name,
-		.partitions = 1,
+		.partitions = partitions,
 		.replication_factor = delivery->settings->topic_replication_factor,
 		.config = config,
 	};
@@ -583,6 +594,32 @@ delivery_make_compacted(Delivery *delivery, const char *name,
 	kafka_sink_create_topics(delivery->kafka, &spec, 1);
 	wait_for_topics(delivery);
 	know_topic(delivery, name);
+}
+
+void
+delivery_make_compacted(Delivery *delivery, const char *name,
+						const OptionList *config)
+{
+	make_topic(delivery, name, 1, config);
+}
+
+void
+delivery_make_deleting(Delivery *delivery, const char *name)
+{
+	static char policy[] = "cleanup.policy";
+	static char deleting[] = "delete";
+	const OptionList *all = &delivery->topic_config;
+	OptionList	config = {0, palloc((all->count + 1) * sizeof(Option))};
+
+	for (int i = 0; i < all->count; i++)
+	{
+		if (strcmp(all->options[i].name, policy) != 0)
+			config.options[config.count++] = all->options[i];
+	}
+	config.options[config.count].name = policy;
+	config.options[config.count++].value = deleting;
+	make_topic(delivery, name, topic_partitions(delivery->settings), &config);
+	pfree(config.options);
 }
 
 static void
@@ -1053,8 +1090,7 @@ raise_too_large(const Event *event)
 					   event->key.len, key,
 					   event->key.len > shown ? "..." : "",
 					   event->value.len),
-			 errhint("Raise message.max.bytes in wal2kafka.kafka_options, and max.message.bytes of topic \"%s\".",
-					 event->target->topic)));
+			 failure_limit_hint(event->target->topic)));
 }
 
 #ifdef WAL2KAFKA_TEST_CRASH
@@ -1140,6 +1176,49 @@ count_bytes(Delivery *delivery, TableStats *stats, const Event *event,
 	stats->no_identity += event->no_identity;
 }
 
+/*
+ * A message that is not of a transaction opens its unit when it is emitted.
+ */
+static bool
+sink_refused(EventSink *sink, const Event *event, EventFailure *failure)
+{
+	Delivery   *delivery = (Delivery *) sink;
+	bool		own_unit = !delivery->unit_open;
+	EventBytes	key;
+	EventBytes	value;
+	bool		refused;
+
+	delivery->sending = true;
+	if (own_unit)
+		open_unit(delivery, NULL, NO_COMMIT);
+	delivery_frame(delivery, event, &key, &value);
+	refused = delivery_refuses(delivery, event, &key, &value, failure);
+	if (own_unit)
+		close_unit(delivery, delivery->decoded);
+	delivery->sending = false;
+	return refused;
+}
+
+/*
+ * Hand an event's message over; false: it is too large.
+ */
+static bool
+send_event(Delivery *delivery, const Event *event, const EventBytes *key,
+		   const EventBytes *value)
+{
+	TargetState *state = event->target->sink_data;
+
+	ack_tracker_add(delivery->tracker, delivery->ticket);
+	if (likely(delivery_send(delivery, state->topic, key->data, key->len,
+							 value->data, value->len, event->headers,
+							 event->nheaders, event->partition,
+							 delivery_timestamp(delivery, event),
+							 delivery->ticket) != KAFKA_TOO_LARGE))
+		return true;
+	ack_tracker_ack(delivery->tracker, delivery->ticket);
+	return false;
+}
+
 static void
 emit_dead_letter(Delivery *delivery, const Event *event)
 {
@@ -1162,6 +1241,7 @@ sink_emit(EventSink *sink, const Event *event)
 	TargetState *state;
 	EventBytes	key;
 	EventBytes	value;
+	Verdict		verdict = VERDICT_SEND;
 	bool		own_unit = !delivery->unit_open;
 	bool		is_change = event->kind != EVENT_HEARTBEAT &&
 		event->kind != EVENT_NOTIFICATION;
@@ -1190,26 +1270,21 @@ sink_emit(EventSink *sink, const Event *event)
 		open_unit(delivery, NULL, is_change ? event->time : NO_COMMIT);
 	delivery_frame(delivery, event, &key, &value);
 	state = event->target->sink_data;
-	if (unlikely(delivery->failures.careful) &&
-		!delivery_before_send(delivery, event, &key, &value))
+	if (unlikely(delivery->failures.careful))
+		verdict = delivery_before_send(delivery, event, &key, &value);
+	if (unlikely(verdict == VERDICT_BAD))
 	{
 		if (own_unit)
 			close_unit(delivery, own_end);
 		delivery->sending = false;
 		return;
 	}
-
-	ack_tracker_add(delivery->tracker, delivery->ticket);
-	if (unlikely(delivery_send(delivery, state->topic, key.data, key.len,
-							  value.data, value.len, event->headers,
-							  event->nheaders, event->partition,
-							  delivery_timestamp(delivery, event),
-							  delivery->ticket) == KAFKA_TOO_LARGE))
+	if (likely(verdict == VERDICT_SEND) &&
+		unlikely(!send_event(delivery, event, &key, &value)))
 	{
 		if (!reports_size)
 			raise_too_large(event);
 		sink->too_large = true;
-		ack_tracker_ack(delivery->tracker, delivery->ticket);
 		if (own_unit)
 			close_unit(delivery, own_end);
 		delivery->sending = false;
@@ -1218,8 +1293,6 @@ sink_emit(EventSink *sink, const Event *event)
 	KILL_POINT("produced");
 	if (delivery->exactly_once)
 		transaction_count(delivery, event, key.len + value.len);
-	if (unlikely(delivery->failures.careful))
-		delivery_after_send(delivery);
 	if (own_unit)
 		close_unit(delivery, own_end);
 	delivery->sending = false;

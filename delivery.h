@@ -62,6 +62,13 @@ extern Delivery *delivery_create(const DeliveryConfig *config);
 extern void delivery_finish(Delivery *delivery, int timeout_ms);
 
 /*
+ * A process that sends for the same stream has failed: if it was because
+ * Kafka refused a message, and that is of use to the next worker, that is to
+ * start at once.
+ */
+extern void delivery_learn_refusals(Delivery *delivery);
+
+/*
  * Make the topics that do not exist yet; names are char *.  Waits as long as
  * the broker is away.
  */
@@ -180,7 +187,8 @@ extern void delivery_set_progress(Delivery *delivery,
  * about to be committed, and calls delivery_note() for what there is to be
  * noted; in_unit: the transaction ends in the middle of a unit.  What must be
  * durable before the stream can go on behind this point (what signals asked
- * for) it makes durable.  It must not emit or wait; it may raise file errors.
+ * for) it makes durable.  It must not emit; delivery_note() may wait for room,
+ * and so call the service function.  It may raise file errors.
  */
 typedef void (*DeliveryNotesFunc) (Delivery *delivery, bool in_unit, void *arg);
 extern void delivery_set_notes(Delivery *delivery, DeliveryNotesFunc notes,

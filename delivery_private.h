@@ -1,7 +1,7 @@
 /*
  * delivery_private.h
- *		What delivery.c and delivery_transaction.c share.  Nobody else includes
- *		it.
+ *		What delivery.c, delivery_transaction.c and delivery_failure.c share.
+ *		Nobody else includes it.
  */
 #ifndef WAL2KAFKA_DELIVERY_PRIVATE_H
 #define WAL2KAFKA_DELIVERY_PRIVATE_H
@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "ack_tracker.h"
+#include "dead_letter.h"
 #include "delivery.h"
 #include "kafka_sink.h"
 #include "options.h"
@@ -55,6 +56,14 @@ typedef struct TransactionBatch
 	uint64		skip_number;
 } TransactionBatch;
 
+/* What becomes of a message. */
+typedef enum Verdict
+{
+	VERDICT_SEND,				/* it is no suspect, or not found guilty */
+	VERDICT_SENT,				/* it was acknowledged when it was tried */
+	VERDICT_BAD,
+} Verdict;
+
 /*
  * Events that cannot be sent; delivery_failure.c's.
  */
@@ -63,8 +72,22 @@ typedef struct DeliveryFailures
 	struct SuspectList *suspects;	/* NULL: the settings have nothing to be
 									 * done with them */
 	bool		careful;		/* something was refused lately */
-	struct Suspect *trying;		/* sent now, alone; NULL: none */
-	KafkaTopic *topic;			/* of dead letters; NULL: not asked for yet */
+
+	/*
+	 * Suspects are tried alone by a producer of their own, so that a refusal
+	 * ends nothing else.  NULL: none is there.
+	 */
+	KafkaSink  *trial;
+	char	   *trial_id;		/* its transactional id; NULL: at least once */
+	bool		trial_acked;
+	KafkaRefusal refusal;		/* the last one's */
+
+	/* what was found of an event before it is emitted; NULL: nothing */
+	const Event *judged;
+	Verdict		verdict;
+
+	const char *letters;		/* the topic of dead letters */
+	KafkaTopic *topic;			/* the same; NULL: not asked for yet */
 	TableStats *table;			/* counters of the last one's; NULL: none */
 
 	/* counted since the last delivery_publish() */
@@ -159,6 +182,18 @@ extern void delivery_wait_for_event(Delivery *delivery, long timeout_ms);
 extern void delivery_make_compacted(Delivery *delivery, const char *name,
 									const OptionList *config);
 
+/* Like those of tables, but what is old is deleted, and not compacted. */
+extern void delivery_make_deleting(Delivery *delivery, const char *name);
+
+/*
+ * A producer with the stream's settings; its on_ack gets arg.  trial: for one
+ * message at a time, refusals of which are expected.
+ */
+extern KafkaSink *delivery_connect(Delivery *delivery,
+								   const char *transactional_id, bool trial,
+								   void (*on_ack) (void *arg, uint64 ticket),
+								   void *arg);
+
 /* Wait within emit() for acknowledgements, sending what is queued. */
 extern void delivery_wait_in_emit(Delivery *delivery);
 
@@ -172,23 +207,31 @@ extern int64 delivery_timestamp(const Delivery *delivery, const Event *event);
 /* ---- delivery_failure.c ---- */
 
 /* At delivery_create(), before Kafka is connected to. */
-extern void delivery_load_failures(Delivery *delivery);
+extern void delivery_load_failures(Delivery *delivery,
+								   const char *transactional_id);
 
 /* A unit is open: send the dead letter, or count what it stands for. */
 extern void delivery_emit_dead_letter(Delivery *delivery, const Event *event);
 extern void delivery_count_reduced(Delivery *delivery, const Event *event);
 
 /*
- * Around each message that is sent while failures.careful.  False: it is bad,
- * was left out, and must not be sent.
+ * For each event while failures.careful, while a unit is open; key and value
+ * with their framing.  The first is asked where the caller knows what to do
+ * with a bad one, and sets failure for it; the second before each message is
+ * sent, and leaves out what is bad.  Both wait.
  */
-extern bool delivery_before_send(Delivery *delivery, const Event *event,
-								 const EventBytes *key,
-								 const EventBytes *value);
-extern void delivery_after_send(Delivery *delivery);
+extern bool delivery_refuses(Delivery *delivery, const Event *event,
+							 const EventBytes *key, const EventBytes *value,
+							 EventFailure *failure);
+extern Verdict delivery_before_send(Delivery *delivery, const Event *event,
+									const EventBytes *key,
+									const EventBytes *value);
 
-/* At the end, also after an error: was a message refused?  Never raises. */
-extern void delivery_note_refusal(Delivery *delivery);
+/*
+ * At the end, also after an error: was a message refused?  Never raises, and
+ * takes no longer than timeout_ms.
+ */
+extern void delivery_end_failures(Delivery *delivery, int timeout_ms);
 
 /* ---- delivery_transaction.c ---- */
 

@@ -354,6 +354,10 @@ delivery_fence(Delivery *delivery)
 		delivery_publish(delivery);
 		delivery_wait(delivery, 1000);
 	}
+
+	/* what a trial of a killed process has left keeps consumers waiting */
+	if (delivery->failures.careful)
+		delivery_fence_others(delivery, &delivery->failures.trial_id, 1);
 	KILL_POINT("fenced");
 }
 
@@ -383,23 +387,9 @@ ignore_ack(void *arg, uint64 ticket)
 static KafkaSink *
 fencing_sink(Delivery *delivery, const char *id)
 {
-	const Settings *settings = delivery->settings;
-	KafkaSinkConfig config = {
-		.bootstrap_servers = settings->bootstrap_servers,
-		.client_id = psprintf("wal2kafka-%s", delivery->stream->name),
-		.transactional_id = id,
-		.transaction_timeout_ms = settings->transaction_timeout_ms,
-		.on_ack = ignore_ack,
-	};
-	KafkaSink  *sink;
+	KafkaSink  *sink = delivery_connect(delivery, id, false, ignore_ack,
+										NULL);
 
-	config.options = options_read("wal2kafka.kafka_options",
-								  settings->kafka_options,
-								  "wal2kafka.kafka_options_file",
-								  settings->kafka_options_file,
-								  kafka_sink_check_options);
-	sink = kafka_sink_create(&config);
-	options_wipe(&config.options);
 	kafka_transaction_init(sink);
 	return sink;
 }

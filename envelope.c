@@ -33,6 +33,7 @@
 #include "avro_encode.h"
 #include "dead_letter.h"
 #include "envelope.h"
+#include "foreign_text.h"
 #include "java_text.h"
 #include "json_encode.h"
 #include "oversize.h"
@@ -278,14 +279,12 @@ raise_too_large(const Envelope *envelope, const Event *event,
 			 errmsg("row of table \"%s.%s\" is too large for an event",
 					entry->target.schema_name, entry->target.table_name),
 			 errdetail("Its key is %s, its LSN %X/%X. It needs at least %zu bytes, the limit is %zu.",
-					   pg_any_to_server(pnstrdup(key, key_len), key_len,
-									PG_UTF8),
+					   foreign_text(pnstrdup(key, key_len), QUOTED_LENGTH),
 					   LSN_FORMAT_ARGS(event ? event->lsn :
 									   InvalidXLogRecPtr),
 					   size, limit),
 			 limit < MAX_EVENT_SIZE ?
-			 errhint("Raise message.max.bytes in wal2kafka.kafka_options, and max.message.bytes of topic \"%s\". See also wal2kafka.oversized_event_handling_mode.",
-					 entry->target.topic) : 0));
+			 failure_limit_hint(entry->target.topic) : 0));
 }
 
 /*
@@ -708,7 +707,7 @@ envelope_message(Envelope *envelope, Event *event, const char *prefix,
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("logical decoding message with prefix \"%s\" is too large for an event",
-						prefix),
+						foreign_text(utf8_prefix, QUOTED_LENGTH)),
 				 errdetail("Its LSN is %X/%X. It needs at least %zu bytes, the limit is %zu.",
 						   LSN_FORMAT_ARGS(event->lsn), len,
 						   (size_t) MAX_EVENT_SIZE)));

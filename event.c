@@ -28,7 +28,7 @@ event_add_header(Event *event, const char *name, const char *value,
 {
 	if (event->nheaders == EVENT_MAX_HEADERS)
 		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("too many headers for a record"),
 				 errdetail("The limit is %d.", EVENT_MAX_HEADERS)));
 	if (event->headers == NULL)

@@ -241,7 +241,8 @@ struct EventSink
  * Add a header.  Name and value stay the caller's; the array is allocated in
  * CurrentMemoryContext with the first one, so that a copy of the event that
  * gets other headers must set headers to NULL and nheaders to 0 and add all
- * of them.  Raises ERRCODE_PROGRAM_LIMIT_EXCEEDED beyond EVENT_MAX_HEADERS.
+ * of them.  Raises ERRCODE_CONFIGURATION_LIMIT_EXCEEDED beyond
+ * EVENT_MAX_HEADERS: which ones there are the settings say, not the row.
  */
 extern void event_add_header(Event *event, const char *name,
 							 const char *value, size_t value_len);

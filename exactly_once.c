@@ -19,12 +19,17 @@
  * whole machine) shows in the incarnation: each start of a worker has one of
  * its own, which it notes in the slot's folder before it writes it to Kafka.
  * A position with an incarnation that is not ours was written by somebody
- * else.  The copy that starts later fences the first without knowing; the
+ * else.  That step 1 looks at what is not committed is why three of them are
+ * ours: the one that is committed, the one that was written last, which may
+ * never be committed and stays the last that this step sees until the next
+ * start's is written, and the new one.  The copy that starts later fences the first without knowing; the
  * first then finds out, says so, and does not fence back.
  *
  * Timelines tell whether Kafka has changes that this server has lost.  The
  * position is on the timeline on which it was written; where that one is not
- * ours, it must not lie behind the point at which ours branched off.
+ * ours, it must not lie behind the point at which ours branched off.  What
+ * was found out is kept in the slot's folder: as the server writes on, its WAL
+ * would soon be longer than what Kafka has, and nothing would seem amiss.
  */
 #include "postgres.h"
 
@@ -33,6 +38,7 @@
 
 #include "access/timeline.h"
 #include "access/xlog.h"
+#include "access/xlogrecovery.h"
 #include "compat.h"
 #include "exactly_once.h"
 #include "kill_point.h"
@@ -43,8 +49,14 @@
 #include "storage/fd.h"
 #include "utils/timestamp.h"
 
+/* in the slot's folder */
 #define INSTANCE_FILE	"wal2kafka.instance"
 #define ADOPT_FILE		"wal2kafka.adopt"
+#define DIVERGED_FILE	"wal2kafka.diverged"
+#define MAX_FILE_LEN	1023
+
+/* How often a standby looks whether it has the WAL that it waits for. */
+#define REPLAY_POLL_MS	100
 
 /* The last record of the position that was read. */
 typedef struct FoundRecord
@@ -54,12 +66,16 @@ typedef struct FoundRecord
 	ProgressRecord record;
 } FoundRecord;
 
-/* What this server knows of its own starts; see write_instances(). */
+/*
+ * What this server knows of its own starts: the incarnations that it may find
+ * in Kafka; empty: none.  See write_instances().
+ */
 typedef struct Instances
 {
 	bool		known;
 	char		before[INCARNATION_LEN + 1];
 	char		own[INCARNATION_LEN + 1];
+	char		last[INCARNATION_LEN + 1];
 } Instances;
 
 char *
@@ -90,64 +106,76 @@ write_file(const char *slot_name, const char *file, const char *text)
 	KILL_POINT("slot_file_renamed");
 }
 
-static void
-read_instances(const char *slot_name, Instances *instances)
+/*
+ * Read a file as text, of at most MAX_FILE_LEN bytes; NULL: there is none.
+ */
+static char *
+read_file(const char *slot_name, const char *file)
 {
 	char		path[MAXPGPATH];
-	char		text[2 * (INCARNATION_LEN + 1) + 1] = "";
+	char	   *text;
 	int			fd;
+	ssize_t		len;
 
-	memset(instances, 0, sizeof(*instances));
-	slot_file_path(path, slot_name, INSTANCE_FILE);
+	slot_file_path(path, slot_name, file);
 	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
 	if (fd < 0)
 	{
 		if (errno == ENOENT)
-			return;
+			return NULL;
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not open file \"%s\": %m", path)));
 	}
-	(void) !read(fd, text, sizeof(text) - 1);
+	text = palloc(MAX_FILE_LEN + 1);
+	len = read(fd, text, MAX_FILE_LEN);
+	if (len < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read file \"%s\": %m", path)));
 	CloseTransientFile(fd);
-
-	/* one that is not as we write it tells nothing */
-	if (sscanf(text, "%32[0-9a-f] %32[0-9a-f]", instances->before,
-			   instances->own) == 2)
-		instances->known = true;
-}
-
-/*
- * Our new incarnation, beside the one that Kafka has: whichever Kafka shows
- * after a crash, it is known to be ours.
- */
-static void
-write_instances(const char *slot_name, const char *before, const char *own)
-{
-	write_file(slot_name, INSTANCE_FILE, psprintf("%s %s\n", before, own));
-}
-
-static bool
-is_adopted(const char *slot_name)
-{
-	char		path[MAXPGPATH];
-
-	slot_file_path(path, slot_name, ADOPT_FILE);
-	return access(path, F_OK) == 0;
+	text[len] = '\0';
+	return text;
 }
 
 static void
-use_up_adoption(const char *slot_name)
+remove_file(const char *slot_name, const char *file)
 {
 	char		path[MAXPGPATH];
 
-	slot_file_path(path, slot_name, ADOPT_FILE);
+	slot_file_path(path, slot_name, file);
 	if (unlink(path) == 0)
 		fsync_fname(psprintf("pg_replslot/%s", slot_name), true);
 	else if (errno != ENOENT)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not remove file \"%s\": %m", path)));
+}
+
+static void
+read_instances(const char *slot_name, Instances *instances)
+{
+	char	   *text = read_file(slot_name, INSTANCE_FILE);
+
+	memset(instances, 0, sizeof(*instances));
+
+	/* one that is not as we write it tells nothing */
+	instances->known = text != NULL &&
+		sscanf(text, "%32[0-9a-f] %32[0-9a-f] %32[0-9a-f]", instances->before,
+			   instances->own, instances->last) >= 2;
+}
+
+/*
+ * Our new incarnation, beside the one that Kafka has, and the last that was
+ * written, committed or not: whichever Kafka shows after a crash, it is known
+ * to be ours.
+ */
+static void
+write_instances(const char *slot_name, const char *before, const char *own,
+				const char *last)
+{
+	write_file(slot_name, INSTANCE_FILE,
+			   psprintf("%s %s %s\n", before, own, last));
 }
 
 void
@@ -191,12 +219,13 @@ typedef struct Case
 	const Settings *settings;
 	const char *slot_name;
 	const char *topic;
+	Delivery   *delivery;
 	XLogRecPtr	confirmed;
-	XLogRecPtr	flushed;
 	bool		new_stream;
 	bool		adopted;		/* by the operator, for this once */
 	ProgressIdentity own;
 	Instances	instances;
+	char	   *known_divergence;	/* of a former start; NULL: none */
 	char	   *divergence;		/* that is to be gone on from; NULL: none */
 	ExactlyOnceStart *start;
 } Case;
@@ -209,6 +238,45 @@ hold(Case *c, char *reason, char *detail, char *hint)
 	c->start->detail = detail;
 	c->start->hint = hint;
 	return false;
+}
+
+/* Are the two one stream, be it on two servers? */
+static bool
+is_same_stream(const ProgressIdentity *a, const ProgressIdentity *b)
+{
+	return a->system_identifier == b->system_identifier &&
+		a->database_oid == b->database_oid &&
+		strcmp(a->slot_name, b->slot_name) == 0;
+}
+
+static bool
+hold_for_owner(Case *c, const ProgressIdentity *theirs, char *difference)
+{
+	bool		neighbour = theirs->system_identifier ==
+		c->own.system_identifier && !is_same_stream(theirs, &c->own);
+	char	   *reason = psprintf(neighbour ?
+								  "the position in Kafka topic \"%s\" was written by another stream" :
+								  "the position in Kafka topic \"%s\" was written by another server",
+								  c->topic);
+	char	   *detail = psprintf("Since then %s.", difference);
+
+	if (c->new_stream)
+		return hold(c, reason, detail,
+					"If that stream has ended for good, and this one is to write to its topics, set wal2kafka.adopt_topics to \"on\". Else set another wal2kafka.topic_prefix.");
+	if (neighbour)
+		return hold(c, reason, detail,
+					"Give each stream a wal2kafka.progress_topic_name or a wal2kafka.topic_prefix of its own. If that stream has ended for good, and this one is to have its topics, call wal2kafka.adopt().");
+	return hold(c, reason, detail,
+				"If that server does not stream any more, and this one is to go on in its place, call wal2kafka.adopt(). It stops the other one for good. A copy of a server must have another wal2kafka.topic_prefix.");
+}
+
+/* Was the record written by one of this server's workers? */
+static bool
+is_our_incarnation(const Instances *ours, const char *incarnation)
+{
+	return strcmp(incarnation, ours->before) == 0 ||
+		strcmp(incarnation, ours->own) == 0 ||
+		strcmp(incarnation, ours->last) == 0;
 }
 
 /*
@@ -233,20 +301,12 @@ judge_owner(Case *c, const FoundRecord *found)
 	if (difference != NULL)
 	{
 		if (c->settings->on_promotion == PROMOTION_ADOPT &&
-			theirs->system_identifier == c->own.system_identifier &&
-			theirs->database_oid == c->own.database_oid &&
-			strcmp(theirs->slot_name, c->own.slot_name) == 0)
+			is_same_stream(theirs, &c->own))
 			return true;
-		return hold(c, psprintf("the position in Kafka topic \"%s\" was written by another server",
-								c->topic),
-					psprintf("Since then %s.", difference),
-					c->new_stream ?
-					"If that server does not stream any more, and this one is to write to its topics, set wal2kafka.adopt_topics to \"on\". It stops the other one for good. Else set another wal2kafka.topic_prefix." :
-					"If that server does not stream any more, and this one is to go on in its place, call wal2kafka.adopt(). It stops the other one for good. A copy of a server must have another wal2kafka.topic_prefix.");
+		return hold_for_owner(c, theirs, difference);
 	}
 	if (c->instances.known &&
-		strcmp(found->record.incarnation, c->instances.before) != 0 &&
-		strcmp(found->record.incarnation, c->instances.own) != 0)
+		!is_our_incarnation(&c->instances, found->record.incarnation))
 		return hold(c, "another instance of this server writes to the stream's topics",
 					psprintf("The position in Kafka topic \"%s\" was written by none of this server's workers, although machine, directory and timeline are the same.",
 							 c->topic),
@@ -255,16 +315,39 @@ judge_owner(Case *c, const FoundRecord *found)
 }
 
 /*
+ * The end of what this server has.  A standby has more than it has replayed
+ * yet, above all after a crash: it waits for what is wanted.
+ */
+static XLogRecPtr
+own_end(Case *c, XLogRecPtr wanted)
+{
+	TimeLineID	timeline;
+	XLogRecPtr	end;
+
+	if (!RecoveryInProgress())
+		return GetFlushRecPtr(&timeline);
+	while ((end = GetXLogReplayRecPtr(&timeline)) < wanted)
+	{
+		if (!RecoveryInProgress() || timeline != c->own.timeline)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the timeline changed while the stream started")));
+		delivery_wait(c->delivery, REPLAY_POLL_MS);
+	}
+	return end;
+}
+
+/*
  * Until where is our history the one in which the record was written?
  * Invalid: it is another one from the beginning.
  */
 static XLogRecPtr
-common_end(const Case *c, TimeLineID timeline)
+common_end(Case *c, TimeLineID timeline, XLogRecPtr wanted)
 {
 	List	   *history;
 
 	if (timeline == c->own.timeline)
-		return c->flushed;
+		return own_end(c, wanted);
 	history = readTimeLineHistory(c->own.timeline);
 	if (!tliInHistory(timeline, history))
 		return InvalidXLogRecPtr;
@@ -272,38 +355,46 @@ common_end(const Case *c, TimeLineID timeline)
 }
 
 /*
- * Does Kafka have what this server has lost?
+ * Does Kafka have what this server has lost?  Also a transaction of which a
+ * part is in Kafka, and whose end is in the lost WAL, is such.
  */
 static bool
 judge_history(Case *c, const ProgressRecord *record)
 {
+	TimeLineID	timeline = record->identity.timeline;
+	XLogRecPtr	sent = Max(record->lsn, record->split_end);
 	XLogRecPtr	end;
-	char	   *detail;
+	char	   *detail = c->known_divergence;
 
-	if (record->identity.system_identifier != c->own.system_identifier)
+	if (!is_same_stream(&record->identity, &c->own))
 	{
-		/* adopted: positions of another cluster mean nothing here */
+		/* adopted: positions of another stream mean nothing here */
 		c->start->start_lsn = c->confirmed;
 		return true;
 	}
-	end = common_end(c, record->identity.timeline);
-	if (record->lsn <= end)
+	end = common_end(c, timeline, sent);
+	if (sent <= end && detail == NULL)
 	{
 		c->start->start_lsn = Max(c->confirmed, record->lsn);
 		return true;
 	}
 
-	detail = psprintf("Kafka has changes up to %X/%X of timeline %u, this server only up to %X/%X: they were lost when it took over or was restored.",
-					  LSN_FORMAT_ARGS(record->lsn),
-					  record->identity.timeline, LSN_FORMAT_ARGS(end));
+	if (detail == NULL)
+		detail = psprintf("Kafka has changes up to %X/%X of timeline %u, this server only up to %X/%X: they were lost when it took over or was restored.",
+						  LSN_FORMAT_ARGS(sent), timeline,
+						  LSN_FORMAT_ARGS(end));
 	if (c->settings->on_divergence == DIVERGENCE_HOLD && !c->adopted)
+	{
+		if (c->known_divergence == NULL)
+			write_file(c->slot_name, DIVERGED_FILE, detail);
 		return hold(c, "Kafka has changes that this server does not have",
 					detail,
 					"Consumers have rows that are not in the database. To go on from where the histories part, set wal2kafka.on_divergence to \"continue\" or call wal2kafka.adopt(); then compare the tables with wal2kafka.verify() or send them again with wal2kafka.snapshot().");
+	}
 
 	/* with the timeline unchanged nobody knows where new WAL began */
-	c->start->start_lsn = record->identity.timeline == c->own.timeline ?
-		c->confirmed : Max(c->confirmed, end);
+	c->start->start_lsn = timeline == c->own.timeline ? c->confirmed :
+		Max(c->confirmed, Min(record->lsn, end));
 	c->divergence = detail;
 	return true;
 }
@@ -326,13 +417,15 @@ judge(Case *c, const FoundRecord *found)
 /* ---- the start ---- */
 
 /*
- * Our name, and the position that is gone on from.
+ * Our name, and the position that is gone on from.  last is the incarnation
+ * of the record that was written last, committed or not; empty: none.
  */
 static void
-claim(Case *c, Delivery *delivery, const FoundRecord *found)
+claim(Case *c, const FoundRecord *found, const char *last)
 {
 	ProgressRecord record = {0};
 	uint8		random[INCARNATION_LEN / 2];
+	bool		usable = found->exists && found->damage == NULL;
 
 	if (c->divergence != NULL)
 		ereport(WARNING,
@@ -341,8 +434,8 @@ claim(Case *c, Delivery *delivery, const FoundRecord *found)
 				 errdetail("%s", c->divergence),
 				 errhint("The stream goes on from %X/%X. Compare the tables with wal2kafka.verify() or send them again with wal2kafka.snapshot().",
 						 LSN_FORMAT_ARGS(c->start->start_lsn))));
-	if (found->exists && found->damage == NULL && !c->new_stream &&
-		c->start->start_lsn == Max(c->confirmed, found->record.lsn))
+	if (usable && !c->new_stream && c->divergence == NULL &&
+		is_same_stream(&found->record.identity, &c->own))
 		record = found->record;
 	record.identity = c->own;
 	record.lsn = c->start->start_lsn;
@@ -358,31 +451,34 @@ claim(Case *c, Delivery *delivery, const FoundRecord *found)
 	/* a new stream has no folder yet, and nobody whom it could mistake */
 	if (!c->new_stream)
 		write_instances(c->slot_name,
-						found->exists && found->damage == NULL ?
-						found->record.incarnation : record.incarnation,
-						record.incarnation);
+						usable ? found->record.incarnation : record.incarnation,
+						record.incarnation,
+						last[0] != '\0' ? last : record.incarnation);
 	KILL_POINT("instance_noted");
-	delivery_set_progress(delivery, &record);
+	delivery_set_progress(c->delivery, &record);
 	if (!c->new_stream)
-		use_up_adoption(c->slot_name);
+	{
+		remove_file(c->slot_name, ADOPT_FILE);
+		remove_file(c->slot_name, DIVERGED_FILE);
+	}
 }
 
 void
 exactly_once_start(Delivery *delivery, const Settings *settings,
 				   const char *slot_name, XLogRecPtr confirmed,
-				   XLogRecPtr flushed, bool new_stream,
-				   ExactlyOnceStart *start)
+				   bool new_stream, ExactlyOnceStart *start)
 {
 	Case		c = {
 		.settings = settings,
 		.slot_name = slot_name,
 		.topic = delivery_progress_topic(delivery),
+		.delivery = delivery,
 		.confirmed = confirmed,
-		.flushed = flushed,
 		.new_stream = new_stream,
 		.start = start,
 	};
 	FoundRecord found;
+	char		last[INCARNATION_LEN + 1] = "";
 
 	memset(start, 0, sizeof(*start));
 	progress_own_identity(&c.own, slot_name);
@@ -391,18 +487,21 @@ exactly_once_start(Delivery *delivery, const Settings *settings,
 	else
 	{
 		read_instances(slot_name, &c.instances);
-		c.adopted = is_adopted(slot_name);
+		c.adopted = read_file(slot_name, ADOPT_FILE) != NULL;
+		c.known_divergence = read_file(slot_name, DIVERGED_FILE);
 	}
 
 	/* the transaction of the record may be aborted: its owner alone counts */
 	read_record(delivery, false, &found);
 	if (found.exists && !c.adopted && !judge_owner(&c, &found))
 		return;
+	if (found.exists && found.damage == NULL)
+		strlcpy(last, found.record.incarnation, sizeof(last));
 	delivery_fence(delivery);
 	if (!new_stream)
 		snapshot_fence_readers(delivery, slot_name);
 	read_record(delivery, true, &found);
 	if (!judge(&c, &found))
 		return;
-	claim(&c, delivery, &found);
+	claim(&c, &found, last);
 }

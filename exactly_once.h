@@ -42,15 +42,14 @@ extern char *exactly_once_topic(const Settings *settings,
 extern char *exactly_once_id(const char *slot_name, const char *part);
 
 /*
- * Take the stream over.  confirmed is the slot's position, flushed the end of
- * the server's WAL.  new_stream: the slot is about to be made, so that whose
- * record the topic holds matters only for adopt_topics.  Waits as long as the
- * broker is away.
+ * Take the stream over.  confirmed is the slot's position.  new_stream: the
+ * slot is about to be made, so that whose record the topic holds matters only
+ * for adopt_topics.  Waits as long as the broker is away, and on a standby
+ * until the WAL is replayed that the position asks for.
  */
 extern void exactly_once_start(Delivery *delivery, const Settings *settings,
 							   const char *slot_name, XLogRecPtr confirmed,
-							   XLogRecPtr flushed, bool new_stream,
-							   ExactlyOnceStart *start);
+							   bool new_stream, ExactlyOnceStart *start);
 
 /*
  * The operator's word that this server is to go on with a stream that another

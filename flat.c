@@ -12,6 +12,7 @@
 #include "avro_schema.h"
 #include "event_serialize.h"
 #include "flat.h"
+#include "foreign_text.h"
 #include "options.h"
 #include "preload/shared_state.h"
 #include "route.h"
@@ -819,7 +820,8 @@ flat_target(FlatShape *shape, Envelope *envelope, const Event *event,
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("value \"%s\" of column \"%s\" is no name of a topic",
-						topic, shape->rules->route_column),
+						foreign_text(topic, QUOTED_LENGTH),
+						shape->rules->route_column),
 				 errdetail("Topics have 1 to 249 letters, digits, dots, underscores and hyphens.")));
 	return route_add(entry->routes, &entry->target, topic, "", NULL);
 }

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "foreign_text.h"
 #include "utils/palloc.h"
 
 /* A parsed value that goes with the context it was allocated in. */
@@ -24,12 +25,5 @@ typedef struct OwnedJson
  * name: the dynamic linker takes the server's.  json_pack("{}") does the same.
  */
 extern OwnedJson *owned_json(void);
-
-/*
- * A UTF-8 text (valid or not) as it may stand in a message: at most max_len
- * bytes and dots, without control characters, valid in the database's
- * encoding.  Palloc'd.
- */
-extern char *foreign_text(const char *text, int max_len);
 
 #endif							/* WAL2KAFKA_FOREIGN_H */

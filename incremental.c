@@ -173,6 +173,9 @@ typedef struct Due
 /* The last note of a key, as read at the start; in a hash table. */
 #define NOTE_KEY_SIZE	256
 
+/* So many are withdrawn before the stream goes on. */
+#define NOTES_AT_ONCE	1000
+
 typedef struct LatestNote
 {
 	char		key[NOTE_KEY_SIZE]; /* hash key */
@@ -771,6 +774,7 @@ add_note(char *key, const SnapshotJob *job, const SnapshotTable *table)
 static void
 forget_notes(void)
 {
+	int			kept = 0;
 	ListCell   *cell;
 
 	foreach(cell, inc.notes)
@@ -781,28 +785,38 @@ forget_notes(void)
 			(note->table == NULL ||
 			 note->table->state == SNAPSHOT_TABLE_WAITING ||
 			 note->table->state == SNAPSHOT_TABLE_READING))
+		{
+			lfirst(list_nth_cell(inc.notes, kept++)) = note;
 			continue;
+		}
 		inc.withdrawn = append(inc.withdrawn, note->key);
-		inc.notes = foreach_delete_current(inc.notes, cell);
 		pfree(note);
 	}
+	inc.notes = list_truncate(inc.notes, kept);
+}
+
+static bool
+can_withdraw_notes(void)
+{
+	return inc.withdrawn != NIL && !inc.unsaved && !inc.urgent &&
+		delivery_can_emit(inc.delivery);
 }
 
 /*
  * Take back what is of no use any more, in a Kafka transaction that is open or
- * begins with it.
+ * begins with it; some, since the initial snapshot of a large database leaves
+ * one for each of its ranges.
  */
 static void
 withdraw_notes(void)
 {
-	if (inc.withdrawn == NIL || inc.unsaved || inc.urgent ||
-		!delivery_can_emit(inc.delivery))
+	if (!can_withdraw_notes())
 		return;
-	while (inc.withdrawn != NIL)
+	for (int i = 0; i < NOTES_AT_ONCE && inc.withdrawn != NIL; i++)
 	{
-		char	   *key = linitial(inc.withdrawn);
+		char	   *key = llast(inc.withdrawn);
 
-		inc.withdrawn = list_delete_first(inc.withdrawn);
+		inc.withdrawn = list_delete_last(inc.withdrawn);
 		delivery_note(inc.delivery, key, NULL, 0);
 		pfree(key);
 	}
@@ -1476,7 +1490,7 @@ drain_queue(Reader *reader, TimestampTz until)
 		if (item == RELAY_EVENT && refuse_large(reader, &event))
 			break;
 		own_unit |= begin_unit();
-		if (blocks && !held)
+		if (blocks && !held && item == RELAY_EVENT)
 			delivery_hold_commits(inc.delivery, held = true);
 		if (item == RELAY_ANNOUNCE)
 			event_sink->announce(event_sink, event.target);
@@ -1813,6 +1827,8 @@ take_requests(TimestampTz now)
 	if (inc.requests_due)
 		return;
 	inc.requests_at = now;
+	/* it saves the progress, and jobs that ended long ago leave it */
+	forget_notes();
 	if (snapshot_requests_take(inc.progress, inc.slot_name))
 	{
 		inc.saved_at = now;
@@ -2009,7 +2025,7 @@ incremental_timeout(void)
 	long		timeout = LONG_MAX;
 	ListCell   *cell;
 
-	if (inc.more || inc.urgent || inc.let_go)
+	if (inc.more || inc.urgent || inc.let_go || can_withdraw_notes())
 		return 0;
 	if (inc.readers != NIL)
 		timeout = Min(timeout, READER_INTERVAL_MS);
@@ -2150,7 +2166,8 @@ incremental_start(Delivery *delivery, StreamState *stream,
 
 /*
  * A clean end says nothing about a reader that had no time to speak.  But one
- * whose row could not be sent ended the worker, and counts.
+ * whose row could not be sent ended the worker, and counts, unless the next
+ * worker knows what to do with the row.
  */
 static void
 correct_attempts(void)
@@ -2163,13 +2180,14 @@ correct_attempts(void)
 		Run		   *run = lfirst(cell);
 		SnapshotTable *table = run->table;
 
-		if (run == inc.failed)
+		if (run == inc.failed && !slot_state_starts_again())
 		{
 			table->attempts = Max(table->attempts, 1);
 			replace_text(&table->error, inc.failure);
 		}
 		else if (table->attempts > 0 &&
-				 (run->reader != NULL || run->retry_at > now))
+				 (run == inc.failed || run->reader != NULL ||
+				  run->retry_at > now))
 			table->attempts--;
 		else
 			continue;

@@ -743,7 +743,7 @@ name_slot(void)
 /*
  * The limits on what the slot retains.  A snapshot that was not complete
  * would hardly be so the next time: only a stream that came further begins
- * anew by itself.
+ * anew by itself.  One that has no slot yet has not.
  */
 static void
 publish_guard(void)
@@ -752,8 +752,8 @@ publish_guard(void)
 
 	wal_guard_publish(worker.stream, settings, MyDatabaseId,
 					  settings->snapshot_mode == SNAPSHOT_WHEN_NEEDED &&
-					  !(slot_state_exists(worker.slot_name) &&
-						slot_state_snapshot_pending(worker.slot_name)));
+					  slot_state_exists(worker.slot_name) &&
+					  !slot_state_snapshot_pending(worker.slot_name));
 }
 
 /*
@@ -777,6 +777,8 @@ claim_identity(void)
 	strlcpy(me->topic_prefix, prefix, sizeof(me->topic_prefix));
 	me->database_oid = MyDatabaseId;
 	me->claimed = !has_rival;
+	if (has_rival && same_slot)
+		me->slot_name[0] = '\0';	/* the launcher looks after the rival's */
 	SpinLockRelease(&me->mutex);
 	LWLockRelease(ReplicationSlotAllocationLock);
 
@@ -1042,14 +1044,11 @@ static void
 take_over(XLogRecPtr confirmed, bool new_stream)
 {
 	ExactlyOnceStart start;
-	TimeLineID	timeline;
 
 	if (!delivery_exactly_once(worker.delivery))
 		return;
 	exactly_once_start(worker.delivery, worker.settings, worker.slot_name,
-					   confirmed, RecoveryInProgress() ?
-					   GetXLogReplayRecPtr(&timeline) :
-					   GetFlushRecPtr(&timeline), new_stream, &start);
+					   confirmed, new_stream, &start);
 	switch (start.verdict)
 	{
 		case EXACTLY_ONCE_GO:

@@ -60,7 +60,9 @@ typedef struct SinkFailure
 {
 	bool		set;
 	bool		has_ticket;
-	bool		fenced;			/* see kafka_transaction_fenced() */
+	bool		fenced;			/* the transactional id is another's, or the
+								 * transaction took too long: Kafka does not
+								 * tell which */
 	uint64		ticket;
 	int			sqlerrcode;
 	char		message[384];
@@ -202,6 +204,15 @@ extern int	kafka_sink_drain(KafkaSink *sink);
 /* A thread of ours, with all signals blocked. */
 extern bool kafka_start_thread(pthread_t *thread, void *(*run) (void *arg),
 							   void *arg);
+
+/*
+ * As rd_kafka_new().  Clients are counted until they are destroyed: with one
+ * left, the process ends without the C library's cleaning up, in the middle
+ * of which that one's threads could do harm.
+ */
+extern rd_kafka_t *kafka_new_client(rd_kafka_type_t type,
+									rd_kafka_conf_t *conf, char *errstr,
+									size_t size);
 
 /*
  * Wait for a client's end, but for no longer than half a second.  Before it

@@ -7,11 +7,12 @@
 #include "postgres.h"
 
 #include "kafka_private.h"
+#include "preload/option_secret.h"
 
 /*
- * Properties that are not taken from the user, or not in clear sight.  In a
- * pattern, * at the beginning or end stands for anything.  The first row that
- * matches decides.
+ * Properties that are not taken from the user; for those that are not taken
+ * in clear sight see preload/option_secret.c.  In a pattern, * at the
+ * beginning or end stands for anything.  The first row that matches decides.
  */
 typedef struct PropertyRule
 {
@@ -19,7 +20,6 @@ typedef struct PropertyRule
 	enum
 	{
 		REFUSED,				/* in both forms */
-		REFUSED_INLINE,			/* in the setting that everybody can read */
 		CHECKED,				/* in both forms, unless acceptable() */
 	}			rule;
 	const char *reason;			/* a sentence */
@@ -36,7 +36,6 @@ static bool harmless_debug(const char *value);
 #define BY_PROGRAM "It belongs to the program that uses librdkafka."
 #define IS_CODE "It would make the server run commands or load code."
 #define IS_UNSIGNED "Its tokens are not signed: it is for tests of Kafka itself, and librdkafka 2.0 crashes with it."
-#define IS_SECRET "It holds a secret, and everybody can read this setting."
 
 static const PropertyRule property_rules[] = {
 	{"enable.idempotence", REFUSED, BY_DELIVERY},
@@ -78,16 +77,6 @@ static const PropertyRule property_rules[] = {
 	{"debug", CHECKED,
 		"Of librdkafka's debug contexts only those are allowed that show no secrets: generic, broker, topic, metadata, feature, queue, msg, protocol, eos, admin.",
 	harmless_debug},
-
-	/* Secrets.  Names, keys' locations and public URLs are none. */
-	{"sasl.oauthbearer.config", REFUSED_INLINE, IS_SECRET},
-	{"sasl.oauthbearer.extensions", REFUSED_INLINE, IS_SECRET},
-	{"ssl_key", REFUSED_INLINE, IS_SECRET},
-	{"*password", REFUSED_INLINE, IS_SECRET},
-	{"*passphrase", REFUSED_INLINE, IS_SECRET},
-	{"*secret", REFUSED_INLINE, IS_SECRET},
-	{"*token", REFUSED_INLINE, IS_SECRET},
-	{"*.pem", REFUSED_INLINE, IS_SECRET},
 };
 
 static bool
@@ -152,23 +141,6 @@ harmless_debug(const char *value)
 	return true;
 }
 
-/* PEM text, or a URL with a user or password. */
-static bool
-value_is_secret(const char *value)
-{
-	const char *url = value;
-
-	if (strstr(value, "-----BEGIN") != NULL)
-		return true;
-	while ((url = strstr(url, "://")) != NULL)
-	{
-		url += 3;
-		if (memchr(url, '@', strcspn(url, "/, ")) != NULL)
-			return true;
-	}
-	return false;
-}
-
 /*
  * Why this option is refused, by the rules above; NULL if it is not.
  */
@@ -183,19 +155,13 @@ refusal(const Option *option, bool from_file)
 		{
 			case REFUSED:
 				return rule->reason;
-			case REFUSED_INLINE:
-				if (!from_file)
-					return rule->reason;
-				break;
 			case CHECKED:
 				if (!rule->acceptable(option->value))
 					return rule->reason;
 				break;
 		}
 	}
-	if (!from_file && value_is_secret(option->value))
-		return IS_SECRET;
-	return NULL;
+	return from_file ? NULL : option_secret(option->name, option->value);
 }
 
 /*
@@ -273,15 +239,16 @@ kafka_sink_check_options(const char *setting, const OptionList *options,
 
 	for (int i = 0; i < options->count; i++)
 	{
-		const char *reason = refusal(&options->options[i], from_file);
+		const Option *option = &options->options[i];
+		const char *reason = refusal(option, from_file);
 
 		if (reason != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("setting \"%s\" may not set the Kafka property \"%s\"",
-							setting, options->options[i].name),
+							setting, option->name),
 					 errdetail("%s", reason),
-					 strcmp(reason, IS_SECRET) == 0 ?
+					 refusal(option, true) == NULL ?
 					 errhint("Put it into the file that wal2kafka.kafka_options_file names.") : 0));
 	}
 
@@ -429,20 +396,25 @@ kafka_check_servers(const char *servers)
 
 /*
  * Overwrite in a text of librdkafka what is the value of a secret property.
+ * It is looked for in a copy, where no other one that it shares characters
+ * with was overwritten yet.
  */
 void
 kafka_hide_secrets(char *text, const OptionList *options)
 {
+	char	   *copy = pstrdup(text);
+
 	for (int i = 0; i < options->count; i++)
 	{
-		const PropertyRule *rule = property_rule(options->options[i].name);
 		const char *value = options->options[i].value;
-		size_t		len = strlen(value);
-		char	   *found;
+		const char *found = copy;
 
-		if (len == 0 || rule == NULL || rule->rule != REFUSED_INLINE)
+		if (value[0] == '\0' ||
+			!option_name_is_secret(options->options[i].name))
 			continue;
-		while ((found = strstr(text, value)) != NULL)
-			memset(found, '*', len);
+		for (; (found = strstr(found, value)) != NULL; found++)
+			memset(text + (found - copy), '*', strlen(value));
 	}
+	explicit_bzero(copy, strlen(copy));
+	pfree(copy);
 }

@@ -33,11 +33,10 @@
 
 #include "common/hashfn.h"
 #include "kafka_private.h"
+#include "port/atomics.h"
 #include "storage/fd.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
-
-/* Bytes of a value that are not the same each time it is made. */
-#define REFUSAL_TAIL		1024
 
 #define MESSAGE_OVERHEAD	200 /* what librdkafka needs for a message */
 
@@ -165,7 +164,8 @@ log_line(KafkaSink *sink, const char *facility, const char *text, bool debug)
 /* ---- failures ---- */
 
 /*
- * Record that something failed for good, unless something did before.
+ * Record that something failed for good.  The caller has seen that nothing
+ * did before, and says what it was.
  */
 void
 kafka_set_failure(KafkaSink *sink, rd_kafka_resp_err_t err)
@@ -190,16 +190,6 @@ kafka_raise_failure(const KafkaSink *sink)
 			 failure->hint ? errhint("%s", failure->hint) : 0));
 }
 
-uint32
-kafka_refusal_hash(const void *data, size_t len)
-{
-	return len == 0 ? 0 : hash_bytes(data, (int) Min(len, MaxAllocSize));
-}
-
-/*
- * What a message can be known by when it is made again: its end has times and
- * positions, which are others then.
- */
 static void
 note_refusal(SinkFailure *failure, const rd_kafka_message_t *message,
 			 const char *reason)
@@ -217,13 +207,9 @@ note_refusal(SinkFailure *failure, const rd_kafka_message_t *message,
 		error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 	refusal->sqlerrcode = error->sqlerrcode;
 	strlcpy(refusal->reason, reason, sizeof(refusal->reason));
+	refusal->has_key = message->key != NULL;
 	refusal->key_len = message->key_len;
-	refusal->key_hash = kafka_refusal_hash(message->key, message->key_len);
 	refusal->value_len = message->len;
-	if (message->len > REFUSAL_TAIL)
-		refusal->head_len = message->len - REFUSAL_TAIL;
-	refusal->head_hash = kafka_refusal_hash(message->payload,
-											refusal->head_len);
 }
 
 const KafkaRefusal *
@@ -636,6 +622,17 @@ note_offset(KafkaSink *sink, const rd_kafka_message_t *message)
 		message->offset + 1 : OFFSET_UNKNOWN;
 }
 
+void
+kafka_sink_note_end(KafkaSink *sink, KafkaTopic *topic, int32 partition,
+					int64 offset)
+{
+	if (partition >= topic->npartitions &&
+		!grow_offsets(sink, topic, partition))
+		return;
+	if (topic->offsets[partition] != OFFSET_UNKNOWN)
+		topic->offsets[partition] = Max(topic->offsets[partition], offset);
+}
+
 /* Delivery reports.  Returns how many messages were acknowledged. */
 static int
 take_reports(KafkaSink *sink, rd_kafka_event_t *event)
@@ -819,7 +816,11 @@ kafka_sink_poll(KafkaSink *sink)
 		kafka_transactions_take(sink);
 	acknowledged = kafka_sink_drain(sink);
 	if (sink->transactions != NULL)
+	{
+		/* one that came meanwhile has had its byte in the pipe */
+		kafka_transactions_take(sink);
 		kafka_transactions_check(sink);
+	}
 	service(sink);
 	if (unlikely(sink->failure.set))
 	{
@@ -870,6 +871,9 @@ make_conf(const KafkaSinkConfig *config, bool mock)
 	Option		single[] = {
 		{"batch.num.messages", "1"},
 	};
+	Option		quiet[] = {
+		{"log_level", "1"},
+	};
 	char		timeout[32];
 
 	/* A message of a transaction waits no longer than that may take. */
@@ -891,6 +895,7 @@ make_conf(const KafkaSinkConfig *config, bool mock)
 		!set_properties(conf, fixed_properties, lengthof(fixed_properties)) ||
 		!set_properties(conf, last, lengthof(last)) ||
 		(config->single_messages && !set_properties(conf, single, 1)) ||
+		(config->quiet && !set_properties(conf, quiet, 1)) ||
 		(config->transactional_id == NULL ?
 		 !set_properties(conf, at_least_once, lengthof(at_least_once)) :
 		 !set_properties(conf, exactly_once, lengthof(exactly_once))))
@@ -1163,7 +1168,7 @@ kafka_sink_create(const KafkaSinkConfig *config)
 	rd_kafka_conf_get(conf, "linger.ms", linger, &linger_size);
 	sink->stalled_after = STALLED_AFTER + atoi(linger);
 
-	sink->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
+	sink->rk = kafka_new_client(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
 	if (sink->rk == NULL)
 	{
 		rd_kafka_conf_destroy(conf);
@@ -1196,6 +1201,37 @@ kafka_sink_create(const KafkaSinkConfig *config)
 	return sink;
 }
 
+/* Clients that live; also threads that destroy one count it down. */
+static pg_atomic_uint32 clients;
+
+/*
+ * exit() would run the destructors of libraries, OpenSSL's among them, below
+ * the threads of a client that is still there; a crash of this process
+ * restarts the server.  Everything of PostgreSQL's is done by now.
+ */
+static void
+end_beside_clients(int code, Datum arg)
+{
+	if (pg_atomic_read_u32(&clients) > 0)
+		_exit(code);
+}
+
+rd_kafka_t *
+kafka_new_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *errstr,
+				 size_t size)
+{
+	static bool prepared = false;
+	rd_kafka_t *rk;
+
+	if (!prepared)
+		on_proc_exit(end_beside_clients, 0);
+	prepared = true;
+	rk = rd_kafka_new(type, conf, errstr, size);
+	if (rk != NULL)
+		pg_atomic_fetch_add_u32(&clients, 1);
+	return rk;
+}
+
 /*
  * Destroying a client waits for its threads, which may hang in a name
  * look-up for as long as the resolver likes.  So it is done by a thread, for
@@ -1219,6 +1255,7 @@ destroy_client(rd_kafka_t *rk, KafkaTransactions *transactions)
 	if (transactions != NULL)
 		kafka_transactions_join(transactions);
 	rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	pg_atomic_fetch_sub_u32(&clients, 1);
 }
 
 static void *

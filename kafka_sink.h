@@ -40,6 +40,9 @@ typedef struct KafkaSinkConfig
 	/* no two messages in one request's batch: a refusal is of one then */
 	bool		single_messages;
 
+	/* what goes wrong is raised, and that is enough: librdkafka logs nothing */
+	bool		quiet;
+
 	/*
 	 * One message was acknowledged; called from kafka_sink_poll() and
 	 * kafka_sink_destroy().  Must not raise.
@@ -125,25 +128,20 @@ extern bool kafka_sink_failed_ticket(const KafkaSink *sink, uint64 *ticket);
 
 /*
  * A message that a broker refused for what it is, rather than for what it
- * meets there.  Hashes are kafka_refusal_hash() of the key and of the first
- * head_len bytes of the value.
+ * meets there.
  */
 #define KAFKA_TOPIC_LEN		249
 
 typedef struct KafkaRefusal
 {
 	char		topic[KAFKA_TOPIC_LEN + 1];
-	uint32		key_hash;
-	uint32		head_hash;
+	bool		has_key;
 	size_t		key_len;
 	size_t		value_len;
-	size_t		head_len;
 	bool		oversized;		/* it is too large */
 	int			sqlerrcode;
 	char		reason[256];	/* the broker's, for people */
 } KafkaRefusal;
-
-extern uint32 kafka_refusal_hash(const void *data, size_t len);
 
 /*
  * After kafka_sink_poll() has raised: was it for such a message?  NULL: no.
@@ -219,12 +217,10 @@ extern void kafka_transaction_begin(KafkaSink *sink);
 extern void kafka_transaction_commit(KafkaSink *sink);
 
 /*
- * After kafka_sink_poll() or kafka_transaction_begin() has raised: was it
- * because another producer has this transactional id, or because the
- * transaction took longer than Kafka allows?  (Kafka tells them apart no more
- * than that.)
+ * The same, but to abort it.  Messages that were sent in it and not
+ * acknowledged yet fail.
  */
-extern bool kafka_transaction_fenced(const KafkaSink *sink);
+extern void kafka_transaction_abort(KafkaSink *sink);
 
 /*
  * Topics to be created.  What the specs point to is copied.
@@ -270,6 +266,13 @@ extern void kafka_sink_offsets(KafkaSink *sink,
 							   void (*visit) (void *arg, const char *topic,
 											  int32 partition, int64 offset),
 							   void (*idle) (void *arg), void *arg);
+
+/*
+ * Another sink had a message of the topic acknowledged: the partition ends
+ * there, or further on.
+ */
+extern void kafka_sink_note_end(KafkaSink *sink, KafkaTopic *topic,
+								int32 partition, int64 offset);
 
 /* "librdkafka 2.0.2" */
 extern const char *kafka_sink_version(void);

@@ -172,7 +172,7 @@ make_client(SourceClient *client, rd_kafka_conf_t *conf)
 	rd_kafka_error_t *error;
 	char		errstr[512];	/* may quote a secret: not used */
 
-	client->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, errstr, sizeof(errstr));
+	client->rk = kafka_new_client(RD_KAFKA_CONSUMER, conf, errstr, sizeof(errstr));
 	if (client->rk == NULL)
 	{
 		rd_kafka_conf_destroy(conf);

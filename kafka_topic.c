@@ -298,7 +298,7 @@ open_search(Search *search, KafkaSink *sink)
 	if (sink->transactions == NULL)
 		rd_kafka_conf_set(conf, "enable.idempotence", "false",
 						  errstr, sizeof(errstr));
-	search->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
+	search->rk = kafka_new_client(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
 	if (search->rk == NULL)
 	{
 		rd_kafka_conf_destroy(conf);

@@ -34,7 +34,9 @@
  * A call that is given up in the middle and made again can leave librdkafka
  * with an answer to the first that it takes for one to the next transaction:
  * a commit then ends before its time (seen on a busy machine; its
- * documentation warns of it).
+ * documentation warns of it).  To start a producer this is twice the
+ * transaction timeout, to end a transaction it is no limit at all: a process
+ * that ends leaves the call behind.
  */
 #define LIBRARYS_OWN_LIMIT	(-1)
 
@@ -432,8 +434,11 @@ kafka_transaction_commit(KafkaSink *sink)
 	txn->state = KAFKA_TRANSACTION_COMMIT;
 }
 
-bool
-kafka_transaction_fenced(const KafkaSink *sink)
+void
+kafka_transaction_abort(KafkaSink *sink)
 {
-	return sink->failure.fenced;
+	KafkaTransactions *txn = expect_state(sink, KAFKA_TRANSACTION_OPEN);
+
+	start_job(txn, JOB_ABORT);
+	txn->state = KAFKA_TRANSACTION_COMMIT;
 }

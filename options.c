@@ -384,20 +384,41 @@ options_read(const char *setting, const char *text,
 			 const char *file_setting, const char *path,
 			 void (*check) (const char *, const OptionList *, bool))
 {
-	OptionList	list = options_parse(setting, text);
-	OptionList	from_file = options_read_file(file_setting, path);
-	OptionList	result;
+	volatile OptionList parts[2] = {{0}, {0}};	/* inline, from the file */
+	OptionList	result = {0};
 
-	check(setting, &list, false);
-	check(file_setting, &from_file, true);
+	PG_TRY();
+	{
+		OptionList	list = options_parse(setting, text);
+		OptionList	from_file;
 
-	result.count = list.count + from_file.count;
-	result.options = palloc0(sizeof(Option) * Max(result.count, 1));
-	if (list.count > 0)
-		memcpy(result.options, list.options, sizeof(Option) * list.count);
-	if (from_file.count > 0)
-		memcpy(result.options + list.count, from_file.options,
-			   sizeof(Option) * from_file.count);
+		parts[0] = list;
+		from_file = options_read_file(file_setting, path);
+		parts[1] = from_file;
+		check(setting, &list, false);
+		check(file_setting, &from_file, true);
+		result.options = palloc0(sizeof(Option) *
+								 Max(list.count + from_file.count, 1));
+	}
+	PG_CATCH();
+	{
+		for (int i = 0; i < lengthof(parts); i++)
+		{
+			OptionList	list = parts[i];
+
+			options_wipe(&list);
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+
+	for (int i = 0; i < lengthof(parts); i++)
+	{
+		if (parts[i].count > 0)
+			memcpy(result.options + result.count, parts[i].options,
+				   sizeof(Option) * parts[i].count);
+		result.count += parts[i].count;
+	}
 	return result;
 }
 

@@ -13,6 +13,7 @@
 
 #include "avro_schema.h"
 #include "event_serialize.h"
+#include "foreign_text.h"
 #include "json_payload.h"
 #include "options.h"
 #include "outbox.h"
@@ -527,7 +528,9 @@ find_target(const OutboxShape *shape, RelationEntry *entry,
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("outbox row with \"%s\" in column \"%s\" is for topic \"%s\", which is no name of a topic",
-						route, shape->route->field.name, topic),
+						foreign_text(route, QUOTED_LENGTH),
+						shape->route->field.name,
+						foreign_text(topic, QUOTED_LENGTH)),
 				 errdetail("Topics have 1 to 249 letters, digits, dots, underscores and hyphens."),
 				 errhint("See wal2kafka.outbox_route_topic_regex and wal2kafka.outbox_route_topic_replacement.")));
 	if (shape->rules->enveloped)

@@ -57,8 +57,23 @@ is_text(Oid typid)
 }
 
 /*
- * Texts are sent as they are, or longer.  An entry of a jsonb has 12 bytes
- * for an integer that is written with three characters.
+ * The least that a text of the server's encoding has in UTF-8.  Three bytes
+ * for one character may be two there, and four be three, but two or one are
+ * never fewer.
+ */
+static size_t
+least_in_utf8(size_t size)
+{
+	int			encoding = GetDatabaseEncoding();
+
+	if (encoding == PG_UTF8 || pg_encoding_max_length(encoding) < 3)
+		return size;
+	return size / 3 * 2;
+}
+
+/*
+ * An entry of a jsonb has 12 bytes for an integer that is written with three
+ * characters.
  */
 size_t
 oversize_least(const TypeEncoder *encoder, size_t raw_size)
@@ -67,9 +82,11 @@ oversize_least(const TypeEncoder *encoder, size_t raw_size)
 
 	if (encoder->transform != NULL || encoder->constant)
 		return 0;
-	if (is_text(encoder->typid) || encoder->typid == BYTEAOID ||
-		encoder->typid == JSONOID || encoder->typid == XMLOID)
+	if (encoder->typid == BYTEAOID)
 		return size;
+	if (is_text(encoder->typid) || encoder->typid == JSONOID ||
+		encoder->typid == XMLOID)
+		return least_in_utf8(size);
 	if (encoder->typid == JSONBOID)
 		return size / 4;
 	return 0;

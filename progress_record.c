@@ -15,6 +15,8 @@
 
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
+#include "common/hmac.h"
+#include "common/sha2.h"
 #include "compat.h"
 #include "foreign.h"
 #include "miscadmin.h"
@@ -33,6 +35,7 @@
 /* Where Linux systems keep what tells one machine from another. */
 #define MACHINE_ID_FILE "/etc/machine-id"
 #define MAX_MACHINE_LEN 128
+#define SHOWN_MACHINE_BYTES 16
 
 static pg_crc32c
 text_crc(const char *text, size_t len)
@@ -227,8 +230,35 @@ plain_text(const char *text)
 }
 
 /*
- * The machine-id, or the name of the host: containers often lack the former,
- * and where they have it, the latter changes with each start.
+ * A machine-id is confidential, so what goes over the network is a keyed hash
+ * of it, of this application alone (machine-id(5) asks for just that).
+ */
+static char *
+hashed_machine_id(const char *id)
+{
+	static const char application[] = "wal2kafka";
+	uint8		hash[PG_SHA256_DIGEST_LENGTH];
+	char	   *text = palloc(2 * SHOWN_MACHINE_BYTES + 1);
+	pg_hmac_ctx *ctx = pg_hmac_create(PG_SHA256);
+
+	if (ctx == NULL ||
+		pg_hmac_init(ctx, (const uint8 *) id, strlen(id)) < 0 ||
+		pg_hmac_update(ctx, (const uint8 *) application,
+					   strlen(application)) < 0 ||
+		pg_hmac_final(ctx, hash, sizeof(hash)) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not hash the machine-id: %s",
+						pg_hmac_error(ctx))));
+	pg_hmac_free(ctx);
+	for (int i = 0; i < SHOWN_MACHINE_BYTES; i++)
+		snprintf(text + 2 * i, 3, "%02x", hash[i]);
+	return text;
+}
+
+/*
+ * The machine-id, hashed, or the name of the host: containers often lack the
+ * former, and where they have it, the latter changes with each start.
  */
 static char *
 own_machine(void)
@@ -244,7 +274,9 @@ own_machine(void)
 	}
 	text[Max(len, 0)] = '\0';
 	text[strcspn(text, "\n")] = '\0';
-	if (text[0] == '\0' && gethostname(text, MAX_MACHINE_LEN) != 0)
+	if (text[0] != '\0')
+		return hashed_machine_id(text);
+	if (gethostname(text, MAX_MACHINE_LEN) != 0)
 		text[0] = '\0';
 	return plain_text(text);
 }

@@ -37,7 +37,8 @@ typedef struct ProgressIdentity
 	Oid			database_oid;
 	char	   *slot_name;
 	TimeLineID	timeline;
-	char	   *machine;		/* machine-id, or else the host's name */
+	char	   *machine;		/* hash of the machine-id, or else the
+								 * host's name */
 	char	   *data_directory;
 } ProgressIdentity;
 

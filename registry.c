@@ -295,7 +295,7 @@ registry_open(const Settings *settings,
 			  void *arg)
 {
 	RegistryConfig config = {0};
-	Registry   *registry;
+	Registry   *volatile registry;
 
 	config.urls = settings->schema_registry_url;
 	config.options = options_read("wal2kafka.schema_registry_options",
@@ -308,8 +308,15 @@ registry_open(const Settings *settings,
 	config.normalize_schemas = settings->normalize_schemas;
 	config.on_wait = on_wait;
 	config.arg = arg;
-	registry = registry_create(&config);
-	options_wipe(&config.options);
+	PG_TRY();
+	{
+		registry = registry_create(&config);
+	}
+	PG_FINALLY();
+	{
+		options_wipe(&config.options);	/* the caller may go on */
+	}
+	PG_END_TRY();
 	return registry;
 }
 

@@ -78,9 +78,15 @@ seen_rows_have(const SeenRows *seen, HeapTuple tuple)
 {
 	TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 
+	/* of initdb, or frozen before 9.4 */
 	if (!TransactionIdIsNormal(xmin))
-		return false;
+		return TransactionIdIsValid(xmin);
 	if (TransactionIdPrecedes(xmin, seen->xmin))
+		return true;
+
+	/* a frozen row's may be so old that it seems to be of the future */
+	if (HeapTupleHeaderXminFrozen(tuple->t_data) &&
+		TransactionIdFollowsOrEquals(xmin, ReadNextTransactionId()))
 		return true;
 	return TransactionIdPrecedes(xmin, seen->xmax) &&
 		bsearch(&xmin, seen->running, seen->nrunning, sizeof(TransactionId),

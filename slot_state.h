@@ -4,11 +4,11 @@
  *
  * Small files in the slot's own folder, which go away with the slot: one
  * remembers whether the snapshot is complete and when workers crashed, one
- * exists while a worker runs, one tells of events that cannot be encoded.  Streaming has no table to keep this
- * in: a standby cannot write one, and CREATE EXTENSION is not needed to
- * stream.
+ * exists while a worker runs, one tells of events that cannot be encoded.
+ * Streaming has no table to keep this in: a standby cannot write one, and
+ * CREATE EXTENSION is not needed to stream.
  *
- * All functions raise file-access errors.
+ * Functions raise file-access errors, except where they say otherwise.
  */
 #ifndef WAL2KAFKA_SLOT_STATE_H
 #define WAL2KAFKA_SLOT_STATE_H
@@ -21,7 +21,7 @@
 
 /*
  * Is it the slot of a stream?  Slots that somebody makes for decoding by SQL
- * have the same plugin, but no state.
+ * have the same plugin, but no state.  Raises nothing.
  */
 extern bool slot_state_exists(const char *slot_name);
 
@@ -41,7 +41,7 @@ extern int	slot_state_worker_started(const char *slot_name);
 
 /*
  * The worker ends in order, whatever the reason.  Safe to call in a signal
- * handler, and when no worker was marked.
+ * handler, and when no worker was marked.  Raises nothing.
  */
 extern void slot_state_worker_ended(void);
 
@@ -57,7 +57,8 @@ extern void slot_state_forget_crashes(const char *slot_name);
 /*
  * An event could not be encoded: for BAD_EVENTS_SECS expect more, also in
  * processes to come.  again: the one that runs ends, and the next is to start
- * at once.  A file that cannot be written is logged.
+ * at once.  A file that cannot be written is logged; neither function raises
+ * anything.
  */
 #define BAD_EVENTS_SECS		600
 
@@ -67,6 +68,7 @@ extern bool slot_state_expects_bad_events(const char *slot_name);
 /*
  * This process takes care, for such events or for messages that were refused,
  * and has met one now.  Is that so long ago that one without care would do?
+ * Nothing is raised, nor by the two below.
  */
 extern void slot_state_take_care(void);
 extern bool slot_state_care_is_over(void);

@@ -673,6 +673,7 @@ reader_is_gone(int i, const ScanReader *reader)
 		sqlerrcode = ERRCODE_CONNECTION_FAILURE;
 	}
 	CHECK_FOR_INTERRUPTS();
+	delivery_learn_refusals(run->start.delivery);
 	if (sqlerrcode == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),

@@ -270,6 +270,9 @@ make_own_state(StreamState *stream)
 
 	SpinLockInit(&own->mutex);
 	strlcpy(own->name, stream->name, sizeof(own->name));
+
+	/* what Kafka has refused is known of the slot */
+	strlcpy(own->slot_name, worker.scan->slot_name, sizeof(own->slot_name));
 	own->database = stream->database;
 	own->role = stream->role;
 	own->pid = MyProcPid;

@@ -1,11 +1,6 @@
 /*
  * suspect.c
- *		Messages that a broker has refused, and how often.
- *
- * A message is known again by topic, key, and the beginning of its value: what
- * follows the rows (times, positions) is not the same when it is made again,
- * so the last bytes do not count, and the length only about.  Once it was
- * sent alone it is known by the change that it is of, too.
+ *		What brokers have refused.
  */
 #include "postgres.h"
 
@@ -13,33 +8,41 @@
 #include <unistd.h>
 
 #include "common/file_perm.h"
+#include "miscadmin.h"
 #include "port/pg_crc32c.h"
+#include "slot_file.h"
 #include "storage/fd.h"
 #include "suspect.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#define SUSPECTS_MAGIC	0x57325355	/* "W2SU" */
-#define SUSPECTS_MAX	32
+#define SUSPECTS_FILE	"wal2kafka.suspects"
+#define SUSPECTS_MAGIC	0x57325356	/* "W2SV" */
 
-/* Lengths of one message differ by less than this. */
-#define LENGTH_SLACK	128
+/* With more topics than this, the messages of all are suspects. */
+#define SUSPECTS_TOPICS	64
 
-struct Suspect
+/* The file is made younger at most so often. */
+#define KEEP_INTERVAL_MS	60000
+
+/* Which messages of a topic are suspects. */
+typedef struct SuspectTopic
 {
-	KafkaRefusal refusal;		/* the last one */
-	XLogRecPtr	lsn;			/* invalid: it was not sent alone yet */
-	int			kind;
-	int			tries;			/* alone, and refused */
-};
+	char		name[KAFKA_TOPIC_LEN + 1];
+	bool		all;
+	bool		keyless;		/* those without a key */
+	size_t		min_size;		/* those of at least so many bytes; SIZE_MAX:
+								 * none for their size */
+} SuspectTopic;
 
 /* What the file holds, in native byte order. */
 typedef struct SuspectFile
 {
 	uint32		magic;
-	int			n;				/* the oldest first */
-	TimestampTz refused_at;		/* last */
-	Suspect		suspects[SUSPECTS_MAX];
+	int			n;
+	bool		everywhere;		/* all messages of all topics */
+	TimestampTz refused_at;		/* last; 0: nothing was */
+	SuspectTopic topics[SUSPECTS_TOPICS];
 	pg_crc32c	crc;			/* of everything before */
 } SuspectFile;
 
@@ -75,84 +78,101 @@ complain(const char *what, const char *path)
 			 errmsg("could not %s file \"%s\": %m", what, path)));
 }
 
-SuspectList *
-suspects_load(const char *slot_name)
+/* ---- the file ---- */
+
+/*
+ * Where nothing can be read, or what there is is too old, the file's contents
+ * are none.
+ */
+static void
+read_file(const char *path, SuspectFile *file)
 {
-	SuspectList *list = MemoryContextAllocZero(TopMemoryContext,
-											   sizeof(SuspectList));
-	SuspectFile *file = &list->file;
 	int			fd;
 	ssize_t		count;
 
 	clear(file);
-	if (slot_name[0] == '\0')
-		return list;
-	snprintf(list->path, MAXPGPATH, "pg_replslot/%s/wal2kafka.suspects",
-			 slot_name);
-	fd = open(list->path, O_RDONLY | PG_BINARY, 0);
+	if (path[0] == '\0')
+		return;
+	fd = open(path, O_RDONLY | PG_BINARY, 0);
 	if (fd < 0)
 	{
 		if (errno != ENOENT)
-			complain("open", list->path);
-		return list;
+			complain("open", path);
+		return;
 	}
 	count = read(fd, file, sizeof(SuspectFile));
 	close(fd);
 	if (count != sizeof(SuspectFile) || file->magic != SUSPECTS_MAGIC ||
 		!EQ_CRC32C(file->crc, file_crc(file)) ||
-		file->n < 0 || file->n > SUSPECTS_MAX)
+		file->n < 0 || file->n > SUSPECTS_TOPICS)
 	{
 		ereport(LOG,
-				(errmsg("file \"%s\" is damaged, and ignored", list->path)));
+				(errmsg("file \"%s\" is damaged, and ignored", path)));
 		clear(file);
 	}
 	if (TimestampDifferenceExceeds(file->refused_at, GetCurrentTimestamp(),
 								   SUSPECTS_SECS * 1000))
 		clear(file);
-	return list;
 }
 
 /*
- * Durable: a try that is forgotten is made again, but a process that starts
- * at once must not do so for ever.
+ * Write the new version under a name of this process alone.
+ */
+static bool
+write_new(const char *path, const SuspectFile *file)
+{
+	int			fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY,
+						  pg_file_create_mode);
+	bool		written;
+
+	if (fd < 0)
+	{
+		complain("create", path);
+		return false;
+	}
+	errno = 0;
+	written = write(fd, file, sizeof(SuspectFile)) == sizeof(SuspectFile);
+	if (!written && errno == 0)
+		errno = ENOSPC;			/* a short write without an error */
+	if (!written)
+		complain("write", path);
+	close(fd);
+	return written;
+}
+
+/*
+ * Durable: what is forgotten is refused again, but a process that starts at
+ * once must not do so for ever.
  */
 static bool
 save(SuspectList *list)
 {
-	char		tmp_path[MAXPGPATH + 4];
-	int			fd;
-	bool		written;
+	char		tmp_path[MAXPGPATH + 16];
 
 	if (list->path[0] == '\0')
 		return false;
 	list->file.refused_at = GetCurrentTimestamp();
 	list->file.crc = file_crc(&list->file);
-	snprintf(tmp_path, sizeof(tmp_path), "%s.tmp", list->path);
-	fd = open(tmp_path, O_CREAT | O_TRUNC | O_WRONLY | PG_BINARY,
-			  pg_file_create_mode);
-	if (fd < 0)
+	snprintf(tmp_path, sizeof(tmp_path), "%s.%d.tmp", list->path, MyProcPid);
+	if (!write_new(tmp_path, &list->file) ||
+		durable_rename(tmp_path, list->path, LOG) != 0)
 	{
-		complain("create", tmp_path);
-		return false;
-	}
-	errno = 0;
-	written = write(fd, &list->file, sizeof(SuspectFile)) ==
-		sizeof(SuspectFile);
-	if (!written && errno == 0)
-		errno = ENOSPC;			/* a short write without an error */
-	if (!written || pg_fsync(fd) != 0)
-	{
-		complain("write", tmp_path);
-		close(fd);
-		return false;
-	}
-	close(fd);
-	if (rename(tmp_path, list->path) != 0)
-	{
-		complain("rename", tmp_path);
+		unlink(tmp_path);
 		return false;
 	}
 	return true;
+}
+
+SuspectList *
+suspects_load(const char *slot_name)
+{
+	SuspectList *list = MemoryContextAllocZero(TopMemoryContext,
+											   sizeof(SuspectList));
+
+	if (slot_name[0] != '\0')
+		slot_file_path(list->path, slot_name, SUSPECTS_FILE);
+	read_file(list->path, &list->file);
+	return list;
 }
 
 bool
@@ -161,102 +181,140 @@ suspects_any(const SuspectList *list)
 	return list->file.refused_at != 0;
 }
 
-static bool
-is_alike(const Suspect *suspect, const KafkaRefusal *message,
-		 const void *value)
+/* ---- who is one ---- */
+
+static const SuspectTopic *
+find_topic(const SuspectFile *file, const char *name)
 {
-	const KafkaRefusal *known = &suspect->refusal;
-
-	return known->key_hash == message->key_hash &&
-		known->key_len == message->key_len &&
-		known->value_len < message->value_len + LENGTH_SLACK &&
-		message->value_len < known->value_len + LENGTH_SLACK &&
-		known->head_len <= message->value_len &&
-		known->head_hash == kafka_refusal_hash(value, known->head_len) &&
-		strcmp(known->topic, message->topic) == 0;
-}
-
-Suspect *
-suspects_find(SuspectList *list, const char *topic,
-			  const void *key, size_t key_len,
-			  const void *value, size_t value_len,
-			  XLogRecPtr lsn, int kind)
-{
-	KafkaRefusal message = {.key_len = key_len,.value_len = value_len};
-
-	if (list->file.n == 0)
-		return NULL;
-	message.key_hash = kafka_refusal_hash(key, key_len);
-	strlcpy(message.topic, topic, sizeof(message.topic));
-	for (int i = 0; i < list->file.n; i++)
+	for (int i = 0; i < file->n; i++)
 	{
-		Suspect    *suspect = &list->file.suspects[i];
-
-		if (!XLogRecPtrIsInvalid(suspect->lsn) &&
-			(suspect->lsn != lsn || suspect->kind != kind))
-			continue;
-		if (is_alike(suspect, &message, value))
-			return suspect;
+		if (strcmp(file->topics[i].name, name) == 0)
+			return &file->topics[i];
 	}
 	return NULL;
 }
 
 bool
-suspect_is_bad(const Suspect *suspect)
+suspects_has(const SuspectList *list, const char *topic, bool has_key,
+			 size_t size)
 {
-	return suspect->tries >= SUSPECT_TRIES;
-}
+	const SuspectTopic *found;
 
-const KafkaRefusal *
-suspect_refusal(const Suspect *suspect)
-{
-	return &suspect->refusal;
-}
-
-void
-suspect_try(Suspect *suspect, XLogRecPtr lsn, int kind)
-{
-	suspect->lsn = lsn;
-	suspect->kind = kind;
-}
-
-void
-suspect_acquit(SuspectList *list, Suspect *suspect)
-{
-	int			i = suspect - list->file.suspects;
-
-	memmove(suspect, suspect + 1,
-			(list->file.n - 1 - i) * sizeof(Suspect));
-	list->file.n--;
-	(void) save(list);
-}
-
-bool
-suspect_refused(SuspectList *list, Suspect *suspect,
-				const KafkaRefusal *refusal)
-{
-	suspect->refusal = *refusal;
-	suspect->tries++;
-	return save(list);
+	if (list->file.everywhere)
+		return true;
+	found = find_topic(&list->file, topic);
+	return found != NULL &&
+		(found->all || (found->keyless && !has_key) ||
+		 size >= found->min_size);
 }
 
 /*
- * Where there is no room the oldest goes: it is behind us, or will be refused
- * anew.
+ * Does one have suspects, or topics, that the other does not have?
  */
-bool
-suspects_add(SuspectList *list, const KafkaRefusal *refusal)
+static bool
+has_more(const SuspectFile *file, const SuspectFile *known)
 {
-	Suspect    *suspect;
-
-	if (list->file.n == SUSPECTS_MAX)
+	if (file->everywhere && !known->everywhere)
+		return true;
+	for (int i = 0; i < file->n; i++)
 	{
-		memmove(list->file.suspects, list->file.suspects + 1,
-				(SUSPECTS_MAX - 1) * sizeof(Suspect));
-		list->file.n--;
+		const SuspectTopic *topic = &file->topics[i];
+		const SuspectTopic *other = find_topic(known, topic->name);
+
+		if (other == NULL || topic->all > other->all ||
+			topic->keyless > other->keyless ||
+			topic->min_size < other->min_size)
+			return true;
 	}
-	suspect = &list->file.suspects[list->file.n++];
-	memset(suspect, 0, sizeof(Suspect));
-	suspect->refusal = *refusal;
-	return save(list);
+	return false;
+}
+
+/*
+ * The topic's entry, made if need be; NULL: there is no room.
+ */
+static SuspectTopic *
+get_topic(SuspectFile *file, const char *name)
+{
+	SuspectTopic *topic = unconstify(SuspectTopic *, find_topic(file, name));
+
+	if (topic != NULL || file->n == SUSPECTS_TOPICS)
+		return topic;
+	topic = &file->topics[file->n++];
+	strlcpy(topic->name, name, sizeof(topic->name));
+	topic->min_size = SIZE_MAX;
+	return topic;
+}
+
+/*
+ * Others may have written the file since it was read.
+ */
+static void
+merge(SuspectFile *file, const SuspectFile *from)
+{
+	file->everywhere |= from->everywhere;
+	for (int i = 0; i < from->n; i++)
+	{
+		const SuspectTopic *other = &from->topics[i];
+		SuspectTopic *topic = get_topic(file, other->name);
+
+		if (topic == NULL)
+		{
+			file->everywhere = true;
+			return;
+		}
+		topic->all |= other->all;
+		topic->keyless |= other->keyless;
+		topic->min_size = Min(topic->min_size, other->min_size);
+	}
+}
+
+bool
+suspects_add(SuspectList *list, const KafkaRefusal *refusal, bool single)
+{
+	SuspectFile before = list->file;
+	SuspectFile now;
+	SuspectTopic *topic;
+
+	read_file(list->path, &now);
+	merge(&list->file, &now);
+	topic = get_topic(&list->file, refusal->topic);
+	if (topic == NULL)
+		list->file.everywhere = true;
+	else if (single && refusal->oversized)
+		topic->min_size = Min(topic->min_size,
+							  (refusal->key_len + refusal->value_len) / 2);
+	else if (single && !refusal->has_key && !topic->keyless)
+		topic->keyless = true;
+	else if (single)
+		topic->all = true;
+
+	/* without anything new the next process could do no better */
+	return has_more(&list->file, &before) && save(list);
+}
+
+bool
+suspects_news(const SuspectList *list)
+{
+	SuspectFile *file = palloc_extended(sizeof(SuspectFile),
+										MCXT_ALLOC_NO_OOM);
+	bool		news;
+
+	if (file == NULL)
+		return false;
+	read_file(list->path, file);
+	news = has_more(file, &list->file);
+	pfree(file);
+	return news;
+}
+
+void
+suspects_keep(SuspectList *list)
+{
+	if (!TimestampDifferenceExceeds(list->file.refused_at,
+									GetCurrentTimestamp(), KEEP_INTERVAL_MS))
+		return;
+	if (suspects_news(list))
+		list->file.refused_at = GetCurrentTimestamp();
+	else
+		(void) save(list);
 }

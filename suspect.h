@@ -1,34 +1,38 @@
 /*
  * suspect.h
- *		Messages that a broker has refused, and how often: what must be known
- *		before one is called bad, and survives the processes that it ends.
+ *		What brokers have refused: which messages have to be tried alone.
  *
  * A message that comes back refused may have been in one request with the one
- * that is to blame, or the refusal was a passing one.  So it is a suspect: the
- * next process sends each message in a request of its own, and a suspect with
- * nothing else under way.  When that was refused SUSPECT_TRIES times, the
- * message is bad.
+ * that is to blame, so a refusal says nothing of a message for good.  It makes
+ * suspects: the next process sends each message in a request of its own, and
+ * once a refusal is known to be of one message, those like it are sent alone
+ * and judged (delivery_failure.c).  Like it are messages of the topic of half
+ * its size or more, where the refusal was for the size; else those that have
+ * no key, as it had none, or all of the topic.
  *
- * The list is a file in the slot's folder.  Functions raise nothing: some are
- * called while the process ends.  What cannot be read or written is logged,
- * and costs more tries.
+ * So each refusal that was not foreseen halves a size, or adds to what is a
+ * suspect in another way: there are few of them, however many messages are
+ * bad, and in whatever order they come.
+ *
+ * The list is a file in the slot's folder, of the stream's worker and the
+ * processes beside it.  What one of them writes over the other's word costs
+ * another refusal.  Functions raise nothing: some are called while the process
+ * ends.  What cannot be read or written is logged.
  */
 #ifndef WAL2KAFKA_SUSPECT_H
 #define WAL2KAFKA_SUSPECT_H
 
 #include "postgres.h"
 
-#include "access/xlogdefs.h"
-#include "datatype/timestamp.h"
 #include "kafka_sink.h"
 
+/* So often a message is refused alone before it is bad. */
 #define SUSPECT_TRIES		3
 
 /* Nothing was refused for so long: the file is of no more use. */
 #define SUSPECTS_SECS		600
 
 typedef struct SuspectList SuspectList;
-typedef struct Suspect Suspect;
 
 /* The slot's list, allocated in TopMemoryContext; empty where there is none. */
 extern SuspectList *suspects_load(const char *slot_name);
@@ -37,29 +41,23 @@ extern SuspectList *suspects_load(const char *slot_name);
 extern bool suspects_any(const SuspectList *list);
 
 /*
- * The suspect that this message is, or seems to be; NULL: none.  Key and
- * value as they are sent.  lsn and kind tell messages apart that are alike.
+ * Is this message, with so many bytes of key and value, to be tried alone?
  */
-extern Suspect *suspects_find(SuspectList *list, const char *topic,
-							  const void *key, size_t key_len,
-							  const void *value, size_t value_len,
-							  XLogRecPtr lsn, int kind);
-
-/* Is it bad, and what did the broker say?  The text is static. */
-extern bool suspect_is_bad(const Suspect *suspect);
-extern const KafkaRefusal *suspect_refusal(const Suspect *suspect);
+extern bool suspects_has(const SuspectList *list, const char *topic,
+						 bool has_key, size_t size);
 
 /*
- * It is about to be sent alone, as this change; it was acknowledged; it was
- * refused.  The latter two are written to the file.  False: that failed, and
- * the next process would know no more than this one.
+ * A message was refused.  single: it was in a request of its own.  has_key is
+ * the refusal's.  True: there are more suspects in the file than this process
+ * knew of, so that the next one will do better.
  */
-extern void suspect_try(Suspect *suspect, XLogRecPtr lsn, int kind);
-extern void suspect_acquit(SuspectList *list, Suspect *suspect);
-extern bool suspect_refused(SuspectList *list, Suspect *suspect,
-							const KafkaRefusal *refusal);
+extern bool suspects_add(SuspectList *list, const KafkaRefusal *refusal,
+						 bool single);
 
-/* A message was refused among others: from now on it is a suspect. */
-extern bool suspects_add(SuspectList *list, const KafkaRefusal *refusal);
+/* Are there, as another process has found? */
+extern bool suspects_news(const SuspectList *list);
+
+/* One was refused that was foreseen: the list is of use for longer. */
+extern void suspects_keep(SuspectList *list);
 
 #endif							/* WAL2KAFKA_SUSPECT_H */

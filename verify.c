@@ -164,6 +164,7 @@ typedef struct Verifier
 	uint64		repeated;		/* rows whose key another row has */
 	uint64		partial;		/* rows not compared in all columns */
 	uint64		unknown;		/* values that the topic does not give */
+	uint64		unsent;			/* rows that cannot be sent, and are left out */
 	uint64		keyless;		/* records */
 	StringInfoData excuses;		/* why they may differ; sentences */
 } Verifier;
@@ -667,6 +668,12 @@ sink_emit(EventSink *sink, const Event *event)
 	RecordDigest digest;
 	KeyMatch	match;
 
+	if (unlikely(event->kind == EVENT_DEAD_LETTER))
+	{
+		verifier.unsent += verifier.first_pass;
+		verifier.task->rows += verifier.first_pass;
+		return;
+	}
 	if (unlikely(event->target->sink_data != sink))
 	{
 		if (strcmp(event->target->value.text, verifier.schema_text) != 0)
@@ -811,7 +818,7 @@ static void
 judge(void)
 {
 	StringInfoData reason;
-	uint64		differences = 0;
+	uint64		differences = verifier.unsent;
 	Verdict		verdict = VERDICT_EQUAL;
 
 	initStringInfo(&reason);
@@ -824,6 +831,9 @@ judge(void)
 		verdict = verifier.excuses.len > 0 ?
 			VERDICT_UNKNOWN : VERDICT_DIFFERENT;
 
+	append_count(&reason, verifier.unsent,
+				 "row cannot be sent, and is left out.",
+				 "rows cannot be sent, and are left out.");
 	append_count(&reason, verifier.counts[DIFFERENCE_MISSING],
 				 "row is not in the topic.", "rows are not in the topic.");
 	append_count(&reason, verifier.counts[DIFFERENCE_EXTRA],

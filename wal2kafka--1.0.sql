@@ -1643,11 +1643,12 @@ COMMENT ON FUNCTION wal2kafka.check(text) IS
 GRANT USAGE ON SCHEMA wal2kafka TO PUBLIC;
 
 /*
- * What shows data or changes a stream.  The other functions do nothing that
- * their caller could not do without them.
+ * What shows data, changes a stream or makes it busy.  The other functions do
+ * nothing that their caller could not do without them.
  */
 REVOKE ALL ON FUNCTION
 	wal2kafka._own_slot(name),
+	wal2kafka._wake(),
 	wal2kafka._streams(),
 	wal2kafka._tables(),
 	wal2kafka._schema_for(regclass, text[], text[]),
@@ -1673,8 +1674,12 @@ REVOKE ALL ON FUNCTION
 	wal2kafka.decode(bytea)
 FROM PUBLIC;
 
-/* Calls in a view are made with the rights of who reads it. */
+/*
+ * Calls in a view are made with the rights of who reads it, and those in a
+ * function with its caller's: see docs/sql.md.
+ */
 GRANT SELECT ON wal2kafka.stat_streams, wal2kafka.stat_tables,
 	wal2kafka.stat_snapshots TO pg_monitor;
-GRANT EXECUTE ON FUNCTION wal2kafka._streams(), wal2kafka._tables(),
-	wal2kafka._snapshots(name), wal2kafka.health(integer) TO pg_monitor;
+GRANT EXECUTE ON FUNCTION wal2kafka._wake(), wal2kafka._streams(),
+	wal2kafka._tables(), wal2kafka._snapshots(name),
+	wal2kafka.health(integer) TO pg_monitor;

@@ -31,7 +31,7 @@ verdict()
 install_packages()
 {
 	local missing
-	missing=$(missing_packages dpkg-dev bison flex libxml2-dev zlib1g-dev perl "$@")
+	missing=$(missing_packages dpkg-dev bison flex libxml2-dev zlib1g-dev liblz4-dev perl "$@")
 	[ -n "$missing" ] || return 0
 	[ "$(id -u)" = 0 ] ||
 		fail "packages are missing; as root: apt-get install" $missing
@@ -115,9 +115,11 @@ postgres_source()
 build_server()
 {
 	local cflags=$2 ldflags=$3 source stamp log="$work/build-server.log"
+	local options="--enable-cassert --enable-debug --enable-tap-tests --with-openssl
+		--with-libxml --with-lz4 --without-readline --without-icu"
 	shift 3
 	source=$(postgres_source "$(pg_major)") || exit 1
-	stamp="$source $cflags $ldflags $*"
+	stamp=$(echo $source $cflags $ldflags $options "$@")
 	[ "$(cat "$work/server/stamp" 2>/dev/null)" != "$stamp" ] || return 0
 
 	say "building $(basename "$source")"
@@ -125,9 +127,7 @@ build_server()
 	as_user mkdir -p "$work/build"
 	{
 		(cd "$work/build" &&
-			as_user "$source/configure" "--prefix=$work/server" --enable-cassert \
-				--enable-debug --enable-tap-tests --with-openssl --with-libxml \
-				--without-readline --without-icu "$@" \
+			as_user "$source/configure" "--prefix=$work/server" $options "$@" \
 				"CFLAGS=$cflags" "LDFLAGS=$ldflags") &&
 		as_user nice make -C "$work/build" -j "${JOBS:-2}" -s install &&
 		(for part in hstore citext ltree isn cube test_decoding; do

@@ -12,6 +12,9 @@
  *		PHASE_RUNNING	has a worker, or one is on its way
  *		PHASE_ENDING	left the list, and its worker was told to end
  *
+ * What raises an error is let alone for a while, and the round goes on: one
+ * stream's trouble is no other one's.
+ *
  * Nothing here waits but the one latch wait at the end of each round: the
  * server tells us by signal when a worker started or ended, SQL functions set
  * the latch, and a timeout runs only while there is something to look at
@@ -93,6 +96,7 @@ typedef struct Entry
 {
 	Phase		phase;
 	bool		listed;			/* in wal2kafka.streams */
+	bool		named;			/* ... as far as read_list() has come */
 	BackgroundWorkerHandle *handle; /* NULL: adopted, or none */
 	TimestampTz adopted_at;
 	TimestampTz start_at;		/* 0: at once; DT_NOEND: not by time alone */
@@ -100,6 +104,8 @@ typedef struct Entry
 	bool		reloaded;		/* files were read since it stopped */
 	uint64		digest;			/* of its catalog rows when it stopped */
 	uint32		logged;			/* hash of the last problem in the log */
+	TimestampTz broken_until;	/* let alone after an error; 0: no error */
+	uint32		failures;		/* errors in a row */
 } Entry;
 
 /*
@@ -117,6 +123,9 @@ static Entry *entries;
 static MemoryContext round_cxt;
 static TimestampTz looked_at;	/* when digests were last compared */
 static TimestampTz reloaded_at; /* when files were last read */
+static bool list_due = true;	/* wal2kafka.streams is to be read */
+static TimestampTz list_retry_at;	/* ... after an error, not before */
+static uint32 list_failures;	/* errors in a row */
 static bool list_pending;		/* a stream waits for one that ends */
 static bool on_standby;			/* when we looked last */
 
@@ -249,8 +258,7 @@ find_idle_slot(StreamState *stream, ReplicationSlotPersistentData *data)
 	return slot != NULL && idle && !compat_slot_lost(data) &&
 		!(compat_slot_synced(data) && RecoveryInProgress()) &&
 		data->database == stream->guard.database &&
-		strcmp(NameStr(data->plugin), "wal2kafka") == 0 &&
-		!is_shared_slot(stream);
+		strcmp(NameStr(data->plugin), "wal2kafka") == 0;
 }
 
 /*
@@ -295,14 +303,16 @@ slot_was_dropped(Entry *entry, StreamState *stream,
 }
 
 /*
- * Look after the slot of a stream that has no worker.
+ * Look after the slot of a stream that has no worker.  is_own: its worker had
+ * the slot just now, so it is not another one's, whoever else names it.
  */
 static void
-guard_slot(Entry *entry, StreamState *stream)
+guard_slot(Entry *entry, StreamState *stream, bool is_own)
 {
 	ReplicationSlotPersistentData data;
 
 	if (likely(stream->guard.limit == 0) || !find_idle_slot(stream, &data) ||
+		(!is_own && is_shared_slot(stream)) ||
 		!wal_guard_look(stream, data.restart_lsn) ||
 		stream->guard.action != RETAINED_WAL_DROP_SLOT)
 		return;
@@ -641,7 +651,7 @@ worker_ended(Entry *entry, StreamState *stream)
 		case STREAM_EXIT_WAL_LIMIT:
 			/* if the slot cannot be dropped now, the next worker looks again */
 			begin_backoff(entry, stream);
-			guard_slot(entry, stream);
+			guard_slot(entry, stream, true);
 			break;
 	}
 }
@@ -810,6 +820,8 @@ any_ending(void)
 
 /*
  * Read wal2kafka.streams: streams that left it end, new ones get an entry.
+ * After an error the entries are those of the former list, or, where it was
+ * for a new stream, of this one.
  */
 static void
 read_list(void)
@@ -821,7 +833,7 @@ read_list(void)
 	ListCell   *cell;
 
 	for (int i = 0; i < shared_state_size(); i++)
-		entries[i].listed = false;
+		entries[i].named = false;
 
 	while (settings_next_stream(&cursor, &name, &problem))
 	{
@@ -829,21 +841,25 @@ read_list(void)
 		int			i = stream ? stream - shared_state_stream(0) : -1;
 
 		if (i >= 0 && i < wal2kafka_settings.max_streams)
-		{
-			entries[i].listed = true;
-			if (stream->status == STREAM_STOPPED)
-			{
-				entries[i].start_at = 0;
-				entries[i].logged = 0;
-				set_idle(stream, STREAM_STARTING, 0);
-			}
-		}
+			entries[i].named = true;
 		else
 		{
 			StreamName *copy = palloc(sizeof(StreamName));
 
 			*copy = name;
 			unassigned = lappend(unassigned, copy);
+		}
+	}
+
+	for (int i = 0; i < shared_state_size(); i++)
+	{
+		entries[i].listed = entries[i].named;
+		if (entries[i].listed &&
+			shared_state_stream(i)->status == STREAM_STOPPED)
+		{
+			entries[i].start_at = 0;
+			entries[i].logged = 0;
+			set_idle(shared_state_stream(i), STREAM_STARTING, 0);
 		}
 	}
 	stop_unlisted();
@@ -941,12 +957,121 @@ serve_entry(int i, TimestampTz now, bool look)
 	}
 	if (entry->phase == PHASE_RUNNING && look && is_waiting(stream))
 		serve_waiting(entry, stream);
-	if (entry->phase == PHASE_IDLE && entry->listed && look)
-		guard_slot(entry, stream);
 	if (entry->phase == PHASE_IDLE && entry->listed &&
 		is_due(entry, stream, now,
 			   look && entry->start_at > now && rows_changed(entry, stream)))
 		start_stream(i);
+	/* last: a slot that cannot be dropped must not bar new settings */
+	if (entry->phase == PHASE_IDLE && entry->listed && look)
+		guard_slot(entry, stream, false);
+}
+
+/*
+ * After an error: report it, and clean up what it left.  Returns a copy.
+ */
+static ErrorData *
+recover_from_error(void)
+{
+	ErrorData  *error;
+
+	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(round_cxt);
+	error = CopyErrorData();
+	EmitErrorReport();
+	AbortCurrentTransaction();
+	LWLockReleaseAll();
+	if (MyReplicationSlot != NULL)
+		ReplicationSlotRelease();
+	FlushErrorState();
+	MemoryContextSwitchTo(round_cxt);
+	RESUME_INTERRUPTS();
+	return error;
+}
+
+/*
+ * Show the error that keeps the launcher from looking after a stream.
+ */
+static void
+show_error(const Entry *entry, StreamState *stream, const ErrorData *error)
+{
+	if (entry->phase != PHASE_IDLE || !entry->listed)
+		return;
+	stream_set_error(stream, error->message, error->detail, error->hint);
+	if (stream->status != STREAM_PAUSED && stream->status != STREAM_HELD)
+		set_idle(stream, STREAM_BACKOFF, entry->broken_until);
+}
+
+/*
+ * An error is this entry's alone, and must not end the launcher.
+ */
+static void
+serve_entry_safely(int i, TimestampTz now, bool look)
+{
+	Entry	   *entry = &entries[i];
+
+	if (entry->broken_until > now)
+		return;
+	PG_TRY();
+	{
+		/* what failed may have been what is done at a look */
+		serve_entry(i, now, look || entry->broken_until != 0);
+		entry->broken_until = 0;
+		entry->failures = 0;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error = recover_from_error();
+
+		entry->broken_until = backoff_end(entry->failures++);
+		show_error(entry, shared_state_stream(i), error);
+	}
+	PG_END_TRY();
+}
+
+static void
+serve_list(TimestampTz now)
+{
+	if (!list_due || list_retry_at > now)
+		return;
+	PG_TRY();
+	{
+		read_list();
+		list_due = false;
+		list_failures = 0;
+	}
+	PG_CATCH();
+	{
+		recover_from_error();
+		list_retry_at = backoff_end(list_failures++);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * How long there is nothing to do for an entry; -1: until something happens.
+ */
+static long
+idle_time(int i, TimestampTz now)
+{
+	Entry	   *entry = &entries[i];
+	StreamState *stream = shared_state_stream(i);
+	TimestampTz next_look =
+		TimestampTzPlusMilliseconds(looked_at, LOOK_INTERVAL_MS);
+	long		until_look =
+		TimestampDifferenceMilliseconds(now, next_look) + 1;
+
+	if (entry->broken_until != 0)
+		return TimestampDifferenceMilliseconds(now, entry->broken_until);
+	if (entry->phase == PHASE_IDLE && entry->listed)
+		return Min(until_look,
+				   TimestampDifferenceMilliseconds(now, entry->start_at));
+	if (entry->phase == PHASE_RUNNING && is_waiting(stream))
+		return until_look;
+	/* an adopted worker that is on its way: nobody tells if it fails */
+	if (entry->phase != PHASE_IDLE && entry->handle == NULL &&
+		stream->pid == 0)
+		return 1000;
+	return -1;
 }
 
 /*
@@ -957,7 +1082,6 @@ static long
 serve_streams(bool look)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz next_look;
 	long		timeout = -1;
 
 	if (TimestampDifferenceExceeds(looked_at, now, LOOK_INTERVAL_MS))
@@ -973,39 +1097,28 @@ serve_streams(bool look)
 			entries[i].reloaded = true;
 	}
 
+	serve_list(now);
 	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
-		serve_entry(i, now, look);
+		serve_entry_safely(i, now, look);
 
 	/* perhaps an entry became free that another stream waits for */
 	if (list_pending && !any_ending())
 	{
-		read_list();
-		return 0;
+		list_pending = false;
+		list_due = true;
 	}
 
-	next_look = TimestampTzPlusMilliseconds(looked_at, LOOK_INTERVAL_MS);
 	now = GetCurrentTimestamp();
+	if (list_due)
+		timeout = TimestampDifferenceMilliseconds(now, list_retry_at);
 	for (int i = 0; i < wal2kafka_settings.max_streams; i++)
 	{
-		Entry	   *entry = &entries[i];
-		long		until_look =
-			TimestampDifferenceMilliseconds(now, next_look) + 1;
-		long		until = -1;
+		long		until = idle_time(i, now);
 
-		/* an adopted worker that is on its way: nobody tells if it fails */
-		if (entry->phase != PHASE_IDLE && entry->handle == NULL &&
-			shared_state_stream(i)->pid == 0)
-			until = 1000;
-		if (entry->phase == PHASE_RUNNING &&
-			is_waiting(shared_state_stream(i)))
-			until = until_look;
-		if (entry->phase == PHASE_IDLE && entry->listed)
-			until = Min(until_look,
-						TimestampDifferenceMilliseconds(now,
-														entry->start_at));
 		if (until >= 0)
 			timeout = timeout < 0 ? until : Min(timeout, until);
 	}
+	MemoryContextReset(round_cxt);
 	return timeout;
 }
 
@@ -1039,39 +1152,6 @@ adopt_workers(void)
 	end_transaction();
 }
 
-/*
- * A round must not end the launcher, whatever goes wrong in it.
- */
-static long
-serve_safely(bool reload, bool look)
-{
-	volatile long timeout = LOOK_INTERVAL_MS;
-
-	PG_TRY();
-	{
-		if (reload)
-			read_list();
-		timeout = serve_streams(look);
-	}
-	PG_CATCH();
-	{
-		HOLD_INTERRUPTS();
-		MemoryContextSwitchTo(round_cxt);
-		EmitErrorReport();
-		AbortCurrentTransaction();
-		LWLockReleaseAll();
-		if (MyReplicationSlot != NULL)
-			ReplicationSlotRelease();
-		FlushErrorState();
-		RESUME_INTERRUPTS();
-	}
-	PG_END_TRY();
-
-	MemoryContextSwitchTo(round_cxt);
-	MemoryContextReset(round_cxt);
-	return timeout;
-}
-
 static void
 withdraw_launcher(int code, Datum arg)
 {
@@ -1084,14 +1164,18 @@ reread_files(void)
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
 	reloaded_at = GetCurrentTimestamp();
+	list_due = true;
+	list_retry_at = 0;
 	for (int i = 0; i < shared_state_size(); i++)
+	{
 		entries[i].reloaded = true;
+		entries[i].broken_until = Min(entries[i].broken_until, reloaded_at);
+	}
 }
 
 void
 wal2kafka_launcher_main(Datum main_arg)
 {
-	bool		reload = true;
 	bool		look = false;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -1119,13 +1203,9 @@ wal2kafka_launcher_main(Datum main_arg)
 			proc_exit(1);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
-		{
 			reread_files();
-			reload = true;
-		}
 
-		timeout = serve_safely(reload, look);
-		reload = false;
+		timeout = serve_streams(look);
 		if (timeout == 0)
 			continue;
 		pgstat_report_activity(STATE_IDLE, NULL);

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "../compat.h"
+#include "option_secret.h"
 #include "regex_list.h"
 #include "settings.h"
 #include "transform_list.h"
@@ -500,40 +501,6 @@ next_option(const char **cursor, OptionSpan *option, const char **problem)
 
 /* ---- what options may not be ---- */
 
-static bool
-contains(const char *text, const char *part)
-{
-	int			len = strlen(part);
-
-	for (; *text != '\0'; text++)
-		if (pg_strncasecmp(text, part, len) == 0)
-			return true;
-	return false;
-}
-
-/*
- * Has an address "scheme://user:password@host/path" a user in it?  Looks at
- * every address in the text.  Without a scheme there must be a password too:
- * name@REALM is no address.
- */
-static bool
-has_user_information(const char *value)
-{
-	const char *p = value;
-	size_t		user_len = strcspn(p, ":@/?#, \t");
-
-	if (p[user_len] == ':' &&
-		p[user_len + 1 + strcspn(p + user_len + 1, "@/?#, \t")] == '@')
-		return true;
-	while ((p = strstr(p, "://")) != NULL)
-	{
-		p += 3;
-		if (p[strcspn(p, "@/?#, \t")] == '@')
-			return true;
-	}
-	return false;
-}
-
 const char *
 settings_option_refusal(const char *name, const char *value, bool in_file)
 {
@@ -541,26 +508,11 @@ settings_option_refusal(const char *name, const char *value, bool in_file)
 		"sasl.kerberos.kinit.cmd", "plugin.library.paths",
 		"ssl.engine.location"
 	};
-	static const char *const secret[] = {
-		"password", "passphrase", "secret", "token", "credential", "pem",
-		"jaas", "sasl.oauthbearer.config", "user.info", "userinfo",
-		"private.key", "api.key", "apikey", "authorization"
-	};
 
 	for (int i = 0; i < lengthof(code); i++)
 		if (pg_strcasecmp(name, code[i]) == 0)
 			return "Options that run a command or load code are not allowed.";
-	if (in_file)
-		return NULL;
-
-	for (int i = 0; i < lengthof(secret); i++)
-		if (contains(name, secret[i]))
-			return "Secrets belong in the options file, because everybody can read settings.";
-	if (contains(value, "-----BEGIN"))
-		return "Keys and certificates belong in files, because everybody can read settings.";
-	if (has_user_information(value))
-		return "An address with user or password in it belongs in the options file, because everybody can read settings.";
-	return NULL;
+	return in_file ? NULL : option_secret(name, value);
 }
 
 /* ---- checks of strings ---- */
@@ -686,7 +638,7 @@ check_urls(const char *value, char *reason)
 	int			len;
 	int			n = 0;
 
-	if (has_user_information(value))
+	if (option_has_user_information(value))
 		return refuse(reason, "Addresses must not contain user or password, because everybody can read settings. Use wal2kafka.schema_registry_options_file.");
 	while (next_item(&cursor, &item, &len))
 	{
@@ -1145,7 +1097,7 @@ parse_time(const char *value, TimestampTz *result)
 	int			tz;
 
 	for (int i = 0; i < lengthof(words); i++)
-		if (contains(value, words[i]))
+		if (option_text_contains(value, words[i]))
 			return false;
 	return ParseDateTime(value, buffer, sizeof(buffer), fields, types,
 						 MAXDATEFIELDS, &nfields) == 0 &&

@@ -258,6 +258,14 @@ $t->set('wal2kafka.on_promotion', 'adopt');
 $t->wait_state('streaming');
 $t->set('wal2kafka.on_promotion', undef);
 $t->wait_state('streaming');
+forge(
+	sub {
+		$t->sql('INSERT INTO one VALUES (65)');
+		$_[0]{lsn} = $node->lsn('flush');
+		$_[0]{slot} = 'another';
+	}, qr/another stream.*slot "another" became/s, 'another stream');
+adopt(66, 'another stream');
+like($t->story('public.one'), qr/ c:65 c:66$/, 'its position is not gone on from');
 forge(sub { $_[0]{incarnation} = '0' x 32 }, qr/another instance/, 'a copy of this server');
 adopt(63, 'a copy of this server');
 forge(sub { $_[0]{lsn} = 'FF/0' }, qr/changes that this server does not have/, 'a position of the future');
@@ -270,6 +278,31 @@ $t->wait_state('streaming');
 $t->sql('INSERT INTO one VALUES (70)');
 $t->wait_caught_up;
 like($t->story('public.one'), qr/ c:70$/, 'on_divergence = continue goes on from the slot');
+
+forge(
+	sub {
+		$_[0]{split_end} = 'FF/0';
+		$_[0]{split_lsn} = $_[0]{lsn};
+		$_[0]{split_events} = 1;
+		$_[0]{split_xid} = 1000;
+	}, qr/changes that this server does not have/, 'half a transaction of the future');
+adopt(71, 'half a transaction of the future');
+
+# What was found out is not forgotten when the server has written more.
+my $ahead = $node->safe_psql('postgres', 'SELECT pg_current_wal_flush_lsn() + 1000000');
+forge(sub { $_[0]{lsn} = $ahead }, qr/changes that this server does not have/, 'a position that is soon behind');
+foreach my $segment (1, 2)
+{
+	$t->sql('INSERT INTO one VALUES (72) ON CONFLICT DO NOTHING; CHECKPOINT');
+	$t->sql('SELECT pg_switch_wal()');
+}
+is($t->sql("SELECT pg_current_wal_flush_lsn() > '$ahead'"), 't', 'the WAL is longer than what Kafka has');
+$t->stop_stream;
+$t->start_stream(no_wait => 1);
+$t->wait_state('held');
+like($t->stat('last_error'), qr/changes that this server does not have/, '... and the stream still held');
+adopt(73, 'a position that is behind by now');
+like($t->story('public.one'), qr/ c:72 c:73$/, '... and nothing is lost');
 
 # ----------
 # A copy of the server

@@ -45,7 +45,7 @@ sub settings
 {
 	my (%new) = @_;
 	my @changed = grep { ($set{$_} // '') ne ($new{$_} // '') } sort keys %new;
-	my $pid = $t->worker_pid;
+	my $pid = $t->worker_pid || '';
 
 	return unless @changed;
 	foreach my $name (@changed)
@@ -361,6 +361,108 @@ check_large('at least once,');
 	settings(envelope => undef, format => undef);
 }
 
+# Which keys have a row or a tombstone, where rows are flat and in JSON.
+sub flat_story
+{
+	my ($table) = @_;
+	return join ' ', map {
+		(defined $_->{value} ? '+' : '-') . ':' . JSON::PP->new->decode($_->{key})->{payload}{id}
+	} @{ $t->records("public.$table") };
+}
+
+# A delete that sends no row is not too large, however large that was.
+foreach my $case (
+	[ 'skip', 'default', 'tombstone', '+:1 -:1', '1|0|0' ],
+	[ 'fail', 'truncate_value', 'delete-to-tombstone', '+:1 +:1 -:1', '0|0|1' ],
+	[ 'dead_letter', 'default', 'drop', '+:1', '0|1|0' ],
+	[ 'skip', 'default', 'rewrite', '+:1', '2|0|0' ])
+{
+	my ($handling, $oversized, $deletes, $story, $counters) = @$case;
+	my $table = table('t text');
+
+	mode($handling, $oversized);
+	settings(envelope => 'flat', format => 'json', delete_tombstone_handling_mode => $deletes);
+	$t->sql("ALTER TABLE $table REPLICA IDENTITY FULL");
+	$t->sql(qq{
+		INSERT INTO $table VALUES (1, 'a');
+		UPDATE $table SET t = repeat('b', 400000);
+		DELETE FROM $table});
+	$t->wait_caught_up;
+	is(flat_story($table), $story, "delete of a large row, $deletes");
+	is(counters($table), $counters, 'only what is not sent is counted');
+	is((grep { $_->{headers}{'__wal2kafka.truncated'} } @{ $t->records("public.$table") }) + 0,
+		$oversized eq 'truncate_value' ? 1 : 0, 'only a row is cut');
+}
+settings(envelope => undef, format => undef, delete_tombstone_handling_mode => undef);
+
+# ----------
+# Letters about what has long texts
+# ----------
+{
+	my $table = table('route text');
+
+	mode('dead_letter');
+	settings(envelope => 'flat', format => 'json', route_by_field => 'route');
+	$t->sql("INSERT INTO $table VALUES (1, repeat('x ', 149700)), (2, NULL), (3, NULL)");
+	$t->wait_caught_up;
+	is(flat_story($table), '+:2 +:3', 'a long value that names no topic');
+	my ($letter) = dead_letters($table);
+	my $message = $letter->{headers}{'__connect.errors.exception.message'};
+	like($message, qr/^value "(x )+\.\.\." of column "route" is no name of a topic/, 'is told of');
+	ok(length $message < 1000, 'by how it begins');
+	settings(envelope => undef, format => undef, route_by_field => undef);
+
+	$t->sql("SELECT pg_logical_emit_message(true, repeat('p', 400000), 'm')");
+	$t->wait_caught_up;
+	my @prefixes = grep { ref $_ } map { JSON::PP->new->decode($_->{value})->{prefix} }
+	  grep { !ref $_->{value} } @{ $t->records(undef, topic => $dead_letters) };
+	is_deeply([ map { $_->{bytes} } @prefixes ], [400000], 'a message with a long prefix');
+}
+
+# A row that is left out is one that the topic lacks.
+{
+	my $table = table('n numeric(9,2)');
+
+	mode('dead_letter');
+	$t->sql("INSERT INTO $table VALUES (1, 1), (2, 'NaN'), (3, 3)");
+	foreach my $handling ('dead_letter', 'skip')
+	{
+		mode($handling);
+		$t->wait_caught_up;
+		is($t->sql("SELECT verdict, reason, rows, keys FROM wal2kafka.verify('$table')"),
+			'different|1 row cannot be sent, and is left out.|3|2', "verify() of such a table, $handling");
+	}
+}
+
+# ----------
+# What the settings are to blame for is nothing to be left out
+# ----------
+{
+	my $placement = join ',', map { "h$_:header" } 1 .. 70;
+
+	mode('skip');
+	settings(outbox_tables => 'public.box', outbox_table_fields_additional_placement => $placement);
+	$t->sql('CREATE TABLE box (id int PRIMARY KEY, aggregatetype text NOT NULL, aggregateid text, type text, payload text, '
+		  . join(', ', map { "h$_ int DEFAULT $_" } 1 .. 70) . ')');
+	$t->sql("INSERT INTO box (id, aggregatetype, aggregateid, payload) VALUES (1, 'Box', 'b', 'p')");
+	$t->wait_error(qr/too many headers/);
+	is(counters('box'), '', 'too many headers: nothing is left out');
+	settings(outbox_table_fields_additional_placement => undef);
+	$t->wait_caught_up;
+	is(scalar @{ $t->records(undef, topic => 'outbox.event.Box') }, 1, 'and all is sent with fewer');
+	settings(outbox_tables => undef);
+
+	my $table = table('t text');
+	mode('skip', 'fail');
+	$t->sql("INSERT INTO $table VALUES (1, repeat('x', 400000))");
+	$t->wait_error(qr/insert of table "public\.$table" at LSN .* cannot be sent/);
+	ok(logged(qr/$table" at LSN [^\n]* cannot be sent[^\n]*\n[^\n]*DETAIL: [^\n]*\n[^\n]*HINT:  Raise message\.max\.bytes[^\n]* of topic "shop\.public\.$table"/),
+		'what is too large: both limits are named');
+	mode('skip');
+	$t->wait_caught_up;
+	is(counters($table), '1|0|0', 'and it can still be left out');
+}
+
 # ----------
 # A broker that refuses what the producer takes
 # ----------
@@ -456,6 +558,27 @@ check_refused('at least once,');
 	$t->set('wal2kafka.streams', 'shop/cdc');
 }
 
+# A text may have fewer bytes in UTF-8.
+{
+	my $node = $t->{node};
+
+	mode('skip');
+	$node->safe_psql('postgres', "CREATE DATABASE jp ENCODING 'EUC_JP' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+	$node->safe_psql('jp', q{
+		ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO cdc;
+		CREATE TABLE t (id int PRIMARY KEY, t text)});
+	$t->set('wal2kafka.streams', 'shop/cdc, jp/cdc');
+	$t->wait_state('streaming', undef, 'jp/cdc');
+	$node->safe_psql('jp', q{INSERT INTO t VALUES (1, 'a'), (2, repeat(convert_from('\xc3a9', 'UTF8'), 140000)), (3, 'c')});
+	wait_until('the last one is sent', sub {
+		my @records = @{ $t->records(undef, topic => 'jp.public.t') };
+		return @records && $records[-1]{key}{id} == 3;
+	});
+	my %length = map { $_->{key}{id} => length $_->{value}{after}{t} } @{ $t->records(undef, topic => 'jp.public.t') };
+	is_deeply(\%length, { 1 => 1, 2 => 140000, 3 => 1 }, 'a row that only the database has many bytes for');
+	$t->set('wal2kafka.streams', 'shop/cdc');
+}
+
 # ----------
 # Rows of a snapshot
 # ----------
@@ -477,6 +600,53 @@ check_refused('at least once,');
 	my ($letter) = dead_letters($table);
 	is($letter->{value}{op} . $letter->{value}{after}{id}, 'r3', 'dead letter of a row');
 	settings(publication_name => undef);
+}
+
+# A row filter that fails
+{
+	my $table = table('f int');
+	my $node = $t->{node};
+
+	mode('dead_letter');
+	settings(publication_name => 'p');
+	$t->sql("INSERT INTO $table SELECT i, i % 2 FROM generate_series(0, 6) AS i");
+	$t->sql("ALTER TABLE $table REPLICA IDENTITY FULL");
+	$t->sql("ALTER PUBLICATION p ADD TABLE $table WHERE (1 / f > 0)");
+	$t->sql("SELECT wal2kafka.snapshot('public.$table')");
+	wait_until('the snapshot is complete', sub {
+		$t->sql("SELECT state FROM wal2kafka.stat_snapshots WHERE \"table\" = 'public.$table'") =~ /^(done|failed)/;
+	});
+	$t->wait_caught_up;
+	is($t->story("public.$table"), 'r:1 r:3 r:5', 'a row filter that fails, ad hoc snapshot');
+	is(counters($table), '0|4|0', 'counted');
+	my ($letter) = dead_letters($table);
+	is($letter->{headers}{'__wal2kafka.errors.sqlstate'}, '22012', 'told of');
+	ok(!exists $letter->{value}{after}, 'without the row');
+	settings(publication_name => undef);
+
+	foreach my $delivery ('at_least_once', 'exactly_once')
+	{
+		my $name = "first_$delivery";
+
+		$node->safe_psql('postgres', "CREATE DATABASE $name");
+		$node->safe_psql($name, qq{
+			ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO cdc;
+			CREATE TABLE t (id int PRIMARY KEY, f int);
+			CREATE TABLE none (id int PRIMARY KEY, f int);
+			INSERT INTO t SELECT i, i % 2 FROM generate_series(0, 6) AS i;
+			INSERT INTO none VALUES (1, 0);
+			CREATE PUBLICATION p FOR TABLE t WHERE (1 / f > 0), none WHERE (1 / f > 0);
+			ALTER DATABASE $name SET wal2kafka.snapshot_mode = initial;
+			ALTER DATABASE $name SET wal2kafka.delivery = $delivery;
+			ALTER DATABASE $name SET wal2kafka.publication_name = p});
+		$t->set('wal2kafka.streams', "shop/cdc, $name/cdc");
+		$t->wait_state('streaming', undef, "$name/cdc");
+		my $records = $t->records(undef, topic => "$name.public.t");
+		is(join(' ', map { "$_->{value}{op}:$_->{key}{id}" } @$records), 'r:1 r:3 r:5', "initial snapshot, $delivery");
+		is($records->[-1]{value}{source}{snapshot}, 'last', 'the last row is marked');
+		is(scalar @{ $t->records(undef, topic => "$name.dead_letter") }, 5, 'letters');
+		$t->set('wal2kafka.streams', 'shop/cdc');
+	}
 }
 
 # ----------

@@ -278,4 +278,62 @@ $t->set('wal2kafka.max_retained_wal', '64MB');
 like($t->sql(q{SELECT problem FROM wal2kafka.check('shop/cdc') WHERE object = 'wal2kafka.max_retained_wal'}),
 	qr/max_slot_wal_keep_size, 48MB, is not larger/, 'check() compares the two limits');
 
+# ----------
+# Two streams that name one slot
+# ----------
+
+$t->set('max_slot_wal_keep_size', undef);
+set_role('snapshot_mode', undef);
+set_role('max_retained_wal_action', 'drop_slot');
+set_role('max_retained_wal', '40MB');
+wait_limit(40);
+$t->wait_state('streaming');
+insert();
+$t->wait_caught_up;
+my $slot = $t->slot;
+$t->admin('CREATE ROLE twin LOGIN REPLICATION IN ROLE pg_read_all_data');
+$t->admin(qq{ALTER ROLE twin IN DATABASE shop SET wal2kafka.slot_name = '$slot'});
+$t->admin(q{ALTER ROLE twin IN DATABASE shop SET wal2kafka.topic_prefix = 'twin'});
+$t->set('wal2kafka.streams', 'shop/cdc, shop/twin');
+$t->wait_state('held', undef, 'shop/twin');
+like($t->stat('last_error', 'shop/twin'), qr/have the same slot/, 'the second one is refused');
+$t->{kafka}->freeze;
+write_wal(5);
+wait_until('the slot is dropped', sub { return slots() == 0 });
+$t->{kafka}->thaw;
+$t->wait_state('held');
+pass('the slot of the first one is dropped all the same');
+
+# ----------
+# A slot that cannot be dropped
+# ----------
+
+set_role('snapshot_mode', 'when_needed');
+$t->admin(q{ALTER ROLE twin IN DATABASE shop RESET wal2kafka.slot_name});
+$t->wait_state('streaming');
+$t->wait_state('streaming', undef, 'shop/twin');
+$t->admin("SELECT wal2kafka.pause('$_')") foreach qw(shop/cdc shop/twin);
+$t->wait_state('paused');
+$t->wait_state('paused', undef, 'shop/twin');
+
+# the folder's new name, while the slot is dropped, is taken
+my $obstacle = $node->data_dir . "/pg_replslot/$slot.tmp";
+mkdir $obstacle or die $!;
+append_to_file("$obstacle/file", 'x');
+write_wal(5);
+wait_until('the slot cannot be dropped', sub { return logged('ERROR.*could not rename file .*pg_replslot') });
+$t->admin(q{SELECT wal2kafka.resume('shop/twin')});
+$t->wait_state('streaming', undef, 'shop/twin');
+pass('another stream starts all the same');
+like($t->stat('last_error'), qr/could not rename file/, 'the view tells of the error');
+is($t->stat('state'), 'paused', 'the stream itself stays paused');
+is($t->admin("SELECT count(*) FROM pg_replication_slots WHERE slot_name = '$slot'"), 1, '... with its slot');
+unlink "$obstacle/file";
+rmdir $obstacle;
+$node->reload;
+wait_until('the slot is dropped', sub {
+	return $t->admin("SELECT count(*) FROM pg_replication_slots WHERE slot_name = '$slot'") == 0;
+});
+pass('it is dropped as soon as it can be');
+
 done_testing();

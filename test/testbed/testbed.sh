@@ -413,6 +413,9 @@ kafka_ready()
 
 # kafka_start DIR PORT: KAFKA_HEAP (256m) and KAFKA_PROPERTIES (lines for
 # server.properties) may be set.
+#
+# Records are kept whatever their age: tests write some of long ago, and a
+# broker deletes old ones for the first time half a minute after its start.
 kafka_start()
 {
 	local dir=$1 port=$2 controller=${3:-$(($2 + 1))}
@@ -436,6 +439,7 @@ kafka_start()
 			log.dirs=$dir/data
 			auto.create.topics.enable=false
 			num.partitions=1
+			log.retention.ms=-1
 			offsets.topic.replication.factor=1
 			offsets.topic.num.partitions=1
 			transaction.state.log.replication.factor=1

@@ -14,6 +14,7 @@
 
 #include "server_shim.h"
 #include "storage/fd.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 
 #include <fcntl.h>
@@ -49,6 +50,8 @@ ErrorContextCallback *error_context_stack = NULL;
 ShimError	shim_error;
 int			shim_log_lines;
 int			shim_external_fds;
+const char *shim_secret;
+int			shim_exposed;
 
 static int	current_elevel;
 
@@ -171,11 +174,41 @@ palloc0(Size size)
 	return MemoryContextAllocZero(CurrentMemoryContext, size);
 }
 
+static bool
+has_secret(const Chunk *chunk)
+{
+	return shim_secret != NULL &&
+		memmem(chunk + 1, chunk->size, shim_secret,
+			   strlen(shim_secret)) != NULL;
+}
+
+static bool
+context_has_secret(const ShimContext *cxt)
+{
+	for (Chunk *chunk = cxt->chunks.next; chunk != &cxt->chunks;
+		 chunk = chunk->next)
+		if (has_secret(chunk))
+			return true;
+	for (ShimContext *child = cxt->first_child; child != NULL;
+		 child = child->next_sibling)
+		if (context_has_secret(child))
+			return true;
+	return false;
+}
+
+bool
+shim_keeps_secret(void)
+{
+	return context_has_secret(&top_context);
+}
+
 void
 pfree(void *pointer)
 {
 	Chunk	   *chunk = (Chunk *) pointer - 1;
 
+	if (has_secret(chunk))
+		shim_exposed++;
 	chunk->next->prev = chunk->prev;
 	chunk->prev->next = chunk->next;
 	free(chunk);
@@ -338,6 +371,12 @@ int
 CloseTransientFile(int fd)
 {
 	return close(fd);
+}
+
+/* The end of a test is none of the server's. */
+void
+on_proc_exit(pg_on_exit_callback function, Datum arg)
+{
 }
 
 void

@@ -18,6 +18,14 @@ extern ShimError shim_error;
 extern int	shim_log_lines;
 extern int	shim_external_fds;
 
+/*
+ * A text that no memory may have when it is given back, how often one had, and
+ * whether any that was not given back has it.
+ */
+extern const char *shim_secret;
+extern int	shim_exposed;
+extern bool shim_keeps_secret(void);
+
 /* Does this statement raise an error?  Which one is in shim_error. */
 #define RAISES(raised, statement) \
 	do { \

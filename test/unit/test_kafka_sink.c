@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kafka_sink.h"
+#include "kafka_private.h"
 #include "server_shim.h"
 
 #define SECRET	"hunter2"
@@ -254,6 +254,42 @@ properties(void)
 		  strstr(shim_error.hint, "lz4") != NULL, "allowed values are told");
 	check(!accepted("linger.ms=x", false) &&
 		  strstr(shim_error.hint, "0 .. 900000") != NULL, "a range is told");
+}
+
+/*
+ * A text of librdkafka's without the values of these options.
+ */
+static void
+hidden(const char *options, const char *text, const char *expected)
+{
+	OptionList	list = options_parse("the.setting", options);
+	char		buffer[128];
+
+	strlcpy(buffer, text, sizeof(buffer));
+	kafka_hide_secrets(buffer, &list);
+	check(strcmp(buffer, expected) == 0, buffer);
+	options_wipe(&list);
+}
+
+static void
+secrets_in_texts(void)
+{
+	hidden("sasl.password=" SECRET, "a " SECRET " b " SECRET,
+		   "a ******* b *******");
+	hidden("client.id=" SECRET, "a " SECRET, "a " SECRET);
+	hidden("sasl.password=''", "text", "text");
+	hidden("sasl.password=''", "", "");
+	alarm(20);					/* asterisks that are found again for ever */
+	hidden("sasl.password=**", "a ** ***", "a ** ***");
+	alarm(0);
+
+	/* one secret in another, in either order, and one that meets itself */
+	hidden("sasl.password=abc; ssl.key.password=abcdef", "abcdef abc",
+		   "****** ***");
+	hidden("sasl.password=abcdef; ssl.key.password=abc", "abcdef abc",
+		   "****** ***");
+	hidden("sasl.password=abc; ssl.key.password=cde", "abcde", "*****");
+	hidden("sasl.password=aba", "ababa", "*****");
 }
 
 static void
@@ -613,6 +649,7 @@ main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	load(argc > 1 ? strtoull(argv[1], NULL, 10) : 200000);
 	properties();
+	secrets_in_texts();
 	servers();
 	shapes();
 	outage();

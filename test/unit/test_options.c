@@ -211,6 +211,52 @@ file_form(void)
 	}
 }
 
+static void
+refuse_nothing(const char *setting, const OptionList *options, bool from_file)
+{
+}
+
+static void
+refuse_file(const char *setting, const OptionList *options, bool from_file)
+{
+	if (from_file)
+		ereport(ERROR,
+				(errmsg("%s has %d options", setting, options->count)));
+}
+
+/*
+ * Nothing of a secret is left, whatever comes in between.
+ */
+static void
+wiped(void)
+{
+	OptionList	list;
+	bool		raised;
+
+	shim_secret = SECRET;
+	write_file("b=2\nc=" SECRET "\n", 6 + strlen(SECRET) + 1, 0600);
+	list = options_read("the.setting", "a=1; s=" SECRET, "the.file", path,
+						refuse_nothing);
+	check(list_is(&list, LIST("a", "1", "s", SECRET, "b", "2", "c", SECRET)),
+		  "both forms together");
+	check(shim_keeps_secret(), "a secret is found in memory");
+	options_wipe(&list);
+	check(!shim_keeps_secret() && shim_exposed == 0, "wiped in the end");
+
+	RAISES(raised, options_read("the.setting", "a=1; s=" SECRET, "the.file",
+								path, refuse_file));
+	check(raised && strcmp(shim_error.message, "the.file has 2 options") == 0,
+		  "a check's error");
+	check(!shim_keeps_secret() && shim_exposed == 0,
+		  "wiped when an option is refused");
+	unlink(path);
+	RAISES(raised, options_read("the.setting", "s=" SECRET, "the.file", path,
+								refuse_nothing));
+	check(raised && !shim_keeps_secret() && shim_exposed == 0,
+		  "wiped when there is no file");
+	shim_secret = NULL;
+}
+
 int
 main(void)
 {
@@ -218,6 +264,7 @@ main(void)
 	inline_form();
 	many();
 	file_form();
+	wiped();
 	printf("test_options: %d passed, %d failed\n", passed, failed);
 	return failed == 0 ? 0 : 1;
 }
