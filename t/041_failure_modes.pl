@@ -45,7 +45,7 @@ sub settings
 {
 	my (%new) = @_;
 	my @changed = grep { ($set{$_} // '') ne ($new{$_} // '') } sort keys %new;
-	my $pid = $t->worker_pid || '';
+	my $pid = $t->stat('pid') || '';
 
 	return unless @changed;
 	foreach my $name (@changed)
@@ -56,7 +56,7 @@ sub settings
 	}
 	$t->{node}->reload;
 	wait_until('another worker streams', sub {
-		my $now = $t->worker_pid;
+		my $now = $t->stat('pid');
 		return $now && $now ne $pid;
 	});
 	$t->wait_state('streaming');
