@@ -156,7 +156,7 @@ delivery_connect(Delivery *delivery, const char *transactional_id, bool trial,
 	config.transactional_id = transactional_id;
 	config.transaction_timeout_ms = settings->transaction_timeout_ms;
 	config.single_messages = trial || delivery->failures.careful;
-	config.quiet = trial;
+	config.trial = trial;
 	config.on_ack = callback;
 	config.arg = arg;
 	sink = kafka_sink_create(&config);
@@ -272,9 +272,18 @@ on_ack(void *arg, uint64 ticket)
 static void
 watch_broker(Delivery *delivery)
 {
+	const KafkaSink *sink = delivery->kafka;
 	const char *reason = NULL;
-	bool		away = !kafka_sink_connected(delivery->kafka, &reason);
-	const char *remedy = kafka_sink_remedy(delivery->kafka);
+	bool		away = !kafka_sink_connected(sink, &reason);
+	const char *remedy;
+
+	/* while a message is tried, all may be waiting for that */
+	if (!away && delivery->failures.trial != NULL)
+	{
+		sink = delivery->failures.trial;
+		away = !kafka_sink_connected(sink, &reason);
+	}
+	remedy = kafka_sink_remedy(sink);
 
 	if (away == delivery->broker_away &&
 		(!away || remedy == NULL || remedy == delivery->broker_remedy ||
@@ -1188,6 +1197,8 @@ sink_refused(EventSink *sink, const Event *event, EventFailure *failure)
 	EventBytes	value;
 	bool		refused;
 
+	if (transaction_will_skip(delivery, event))
+		return false;
 	delivery->sending = true;
 	if (own_unit)
 		open_unit(delivery, NULL, NO_COMMIT);
@@ -1255,6 +1266,7 @@ sink_emit(EventSink *sink, const Event *event)
 	if (unlikely(delivery->batch.skipping) &&
 		transaction_skips(delivery, event))
 	{
+		delivery->failures.judged = NULL;
 		serve_after_event(delivery);
 		return;
 	}

@@ -251,7 +251,7 @@ poll_trial(Delivery *delivery)
 	PG_CATCH();
 	{
 		refusal = kafka_sink_refusal(failures->trial);
-		if (refusal == NULL)
+		if (refusal == NULL || geterrcode() != refusal->sqlerrcode)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(cxt);
 		FlushErrorState();
@@ -288,7 +288,8 @@ wait_for_transactions(Delivery *delivery)
 		   KAFKA_TRANSACTION_READY)
 	{
 		wait_for_trial(delivery);
-		(void) poll_trial(delivery);
+		if (poll_trial(delivery))
+			elog(ERROR, "a message was refused that was not sent");
 	}
 }
 

@@ -220,12 +220,12 @@ typedef struct Case
 	const char *slot_name;
 	const char *topic;
 	Delivery   *delivery;
+	StreamState *stream;
 	XLogRecPtr	confirmed;
 	bool		new_stream;
 	bool		adopted;		/* by the operator, for this once */
 	ProgressIdentity own;
 	Instances	instances;
-	char	   *known_divergence;	/* of a former start; NULL: none */
 	char	   *divergence;		/* that is to be gone on from; NULL: none */
 	ExactlyOnceStart *start;
 } Case;
@@ -323,17 +323,29 @@ own_end(Case *c, XLogRecPtr wanted)
 {
 	TimeLineID	timeline;
 	XLogRecPtr	end;
+	bool		waiting = false;
 
 	if (!RecoveryInProgress())
 		return GetFlushRecPtr(&timeline);
 	while ((end = GetXLogReplayRecPtr(&timeline)) < wanted)
 	{
+		if (!waiting)
+		{
+			waiting = true;
+			ereport(LOG,
+					(errhidecontext(true),
+					 errmsg("stream \"%s\" waits until WAL is replayed up to %X/%X, where it was before",
+							c->stream->name, LSN_FORMAT_ARGS(wanted))));
+			stream_set_waiting(c->stream, STREAM_WAIT_REPLAY);
+		}
 		if (!RecoveryInProgress() || timeline != c->own.timeline)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("the timeline changed while the stream started")));
 		delivery_wait(c->delivery, REPLAY_POLL_MS);
 	}
+	if (waiting)
+		stream_set_waiting(c->stream, STREAM_WAIT_NOTHING);
 	return end;
 }
 
@@ -355,6 +367,22 @@ common_end(Case *c, TimeLineID timeline, XLogRecPtr wanted)
 }
 
 /*
+ * What a former start has found of this record; NULL: nothing.  The file is
+ * of no more use when another record was written.
+ */
+static char *
+known_divergence(const char *slot_name, const ProgressRecord *record)
+{
+	char	   *text = read_file(slot_name, DIVERGED_FILE);
+
+	if (text == NULL ||
+		strncmp(text, record->incarnation, INCARNATION_LEN) != 0 ||
+		text[INCARNATION_LEN] != ' ')
+		return NULL;
+	return text + INCARNATION_LEN + 1;
+}
+
+/*
  * Does Kafka have what this server has lost?  Also a transaction of which a
  * part is in Kafka, and whose end is in the lost WAL, is such.
  */
@@ -364,7 +392,8 @@ judge_history(Case *c, const ProgressRecord *record)
 	TimeLineID	timeline = record->identity.timeline;
 	XLogRecPtr	sent = Max(record->lsn, record->split_end);
 	XLogRecPtr	end;
-	char	   *detail = c->known_divergence;
+	char	   *known = known_divergence(c->slot_name, record);
+	char	   *detail = known;
 
 	if (!is_same_stream(&record->identity, &c->own))
 	{
@@ -385,8 +414,9 @@ judge_history(Case *c, const ProgressRecord *record)
 						  LSN_FORMAT_ARGS(end));
 	if (c->settings->on_divergence == DIVERGENCE_HOLD && !c->adopted)
 	{
-		if (c->known_divergence == NULL)
-			write_file(c->slot_name, DIVERGED_FILE, detail);
+		if (known == NULL)
+			write_file(c->slot_name, DIVERGED_FILE,
+					   psprintf("%s %s", record->incarnation, detail));
 		return hold(c, "Kafka has changes that this server does not have",
 					detail,
 					"Consumers have rows that are not in the database. To go on from where the histories part, set wal2kafka.on_divergence to \"continue\" or call wal2kafka.adopt(); then compare the tables with wal2kafka.verify() or send them again with wal2kafka.snapshot().");
@@ -464,15 +494,17 @@ claim(Case *c, const FoundRecord *found, const char *last)
 }
 
 void
-exactly_once_start(Delivery *delivery, const Settings *settings,
-				   const char *slot_name, XLogRecPtr confirmed,
-				   bool new_stream, ExactlyOnceStart *start)
+exactly_once_start(Delivery *delivery, StreamState *stream,
+				   const Settings *settings, const char *slot_name,
+				   XLogRecPtr confirmed, bool new_stream,
+				   ExactlyOnceStart *start)
 {
 	Case		c = {
 		.settings = settings,
 		.slot_name = slot_name,
 		.topic = delivery_progress_topic(delivery),
 		.delivery = delivery,
+		.stream = stream,
 		.confirmed = confirmed,
 		.new_stream = new_stream,
 		.start = start,
@@ -488,7 +520,6 @@ exactly_once_start(Delivery *delivery, const Settings *settings,
 	{
 		read_instances(slot_name, &c.instances);
 		c.adopted = read_file(slot_name, ADOPT_FILE) != NULL;
-		c.known_divergence = read_file(slot_name, DIVERGED_FILE);
 	}
 
 	/* the transaction of the record may be aborted: its owner alone counts */

@@ -13,6 +13,7 @@
 
 #include "delivery.h"
 #include "preload/settings.h"
+#include "preload/shared_state.h"
 
 /* What was found, and what is to be done. */
 typedef enum ExactlyOnceVerdict
@@ -47,7 +48,8 @@ extern char *exactly_once_id(const char *slot_name, const char *part);
  * for adopt_topics.  Waits as long as the broker is away, and on a standby
  * until the WAL is replayed that the position asks for.
  */
-extern void exactly_once_start(Delivery *delivery, const Settings *settings,
+extern void exactly_once_start(Delivery *delivery, StreamState *stream,
+							   const Settings *settings,
 							   const char *slot_name, XLogRecPtr confirmed,
 							   bool new_stream, ExactlyOnceStart *start);
 

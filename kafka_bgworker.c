@@ -128,6 +128,7 @@ typedef struct Worker
 	LogicalDecodingContext *ctx;
 	ResourceOwner owner;
 	XLogRecPtr	wal_end;		/* of what may be decoded, when last asked */
+	XLogRecPtr	end_at_start;	/* the same; what made trouble is before it */
 	TimeLineID	timeline;
 
 	/* the slot */
@@ -578,7 +579,7 @@ check_settings(void)
 	}
 	if (worker.stream->restart_requested)
 		restart("requested");
-	if (slot_state_care_is_over())
+	if (worker.confirmed >= worker.end_at_start && slot_state_care_is_over())
 		restart("no more events that cannot be sent");
 	if (worker.on_standby && !RecoveryInProgress())
 		restart("the server was promoted");
@@ -1047,8 +1048,8 @@ take_over(XLogRecPtr confirmed, bool new_stream)
 
 	if (!delivery_exactly_once(worker.delivery))
 		return;
-	exactly_once_start(worker.delivery, worker.settings, worker.slot_name,
-					   confirmed, new_stream, &start);
+	exactly_once_start(worker.delivery, worker.stream, worker.settings,
+					   worker.slot_name, confirmed, new_stream, &start);
 	switch (start.verdict)
 	{
 		case EXACTLY_ONCE_GO:
@@ -1445,6 +1446,8 @@ start_decoding(void)
 	XLogBeginRead(worker.ctx->reader, MyReplicationSlot->data.restart_lsn);
 	MemoryContextSwitchTo(old);
 
+	worker.wal_end = worker.end_at_start = wal_end_now(&worker.timeline);
+
 	/* entries of the present must not serve the past */
 	InvalidateSystemCaches();
 	ereport(LOG,
@@ -1593,6 +1596,9 @@ connect_worker(Datum main_arg)
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGQUIT, worker_quickdie);
 	BackgroundWorkerUnblockSignals();
+
+	/* the server ignored a reload that came before the handler was there */
+	ProcessConfigFile(PGC_SIGHUP);
 
 	stream = shared_state_attach_worker(DatumGetInt32(main_arg));
 	worker.stream = stream;

@@ -208,7 +208,8 @@ extern bool kafka_start_thread(pthread_t *thread, void *(*run) (void *arg),
 /*
  * As rd_kafka_new().  Clients are counted until they are destroyed: with one
  * left, the process ends without the C library's cleaning up, in the middle
- * of which that one's threads could do harm.
+ * of which that one's threads could do harm.  NULL also where too many are
+ * left.
  */
 extern rd_kafka_t *kafka_new_client(rd_kafka_type_t type,
 									rd_kafka_conf_t *conf, char *errstr,
@@ -223,13 +224,14 @@ extern void kafka_destroy_client(rd_kafka_t *rk,
 
 /*
  * Transactions: a thread for each sink that has them; false if there is none
- * to be had.  To stop does not wait, to join does; what is done after a result
- * was taken, or messages were given up by librdkafka, is done when reports
- * were read.
+ * to be had.  To stop does not wait, and returns whether no transaction is
+ * open or being ended, so that the client may be destroyed; to join does.
+ * What is done after a result was taken, or messages were given up by
+ * librdkafka, is done when reports were read.
  */
 extern bool kafka_transactions_start(KafkaSink *sink);
 extern void kafka_transactions_settle(KafkaSink *sink, int64 limit);
-extern void kafka_transactions_stop(KafkaTransactions *transactions);
+extern bool kafka_transactions_stop(KafkaTransactions *transactions);
 extern void kafka_transactions_join(KafkaTransactions *transactions);
 extern void kafka_transactions_take(KafkaSink *sink);
 extern void kafka_transactions_check(KafkaSink *sink);

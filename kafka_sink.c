@@ -871,8 +871,9 @@ make_conf(const KafkaSinkConfig *config, bool mock)
 	Option		single[] = {
 		{"batch.num.messages", "1"},
 	};
-	Option		quiet[] = {
+	Option		trial[] = {
 		{"log_level", "1"},
+		{"linger.ms", "0"},
 	};
 	char		timeout[32];
 
@@ -895,7 +896,7 @@ make_conf(const KafkaSinkConfig *config, bool mock)
 		!set_properties(conf, fixed_properties, lengthof(fixed_properties)) ||
 		!set_properties(conf, last, lengthof(last)) ||
 		(config->single_messages && !set_properties(conf, single, 1)) ||
-		(config->quiet && !set_properties(conf, quiet, 1)) ||
+		(config->trial && !set_properties(conf, trial, lengthof(trial))) ||
 		(config->transactional_id == NULL ?
 		 !set_properties(conf, at_least_once, lengthof(at_least_once)) :
 		 !set_properties(conf, exactly_once, lengthof(exactly_once))))
@@ -1201,6 +1202,9 @@ kafka_sink_create(const KafkaSinkConfig *config)
 	return sink;
 }
 
+/* More would not be used: those that could not be ended are too many. */
+#define MAX_CLIENTS			32
+
 /* Clients that live; also threads that destroy one count it down. */
 static pg_atomic_uint32 clients;
 
@@ -1223,6 +1227,11 @@ kafka_new_client(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *errstr,
 	static bool prepared = false;
 	rd_kafka_t *rk;
 
+	if (pg_atomic_read_u32(&clients) >= MAX_CLIENTS)
+	{
+		snprintf(errstr, size, "%d clients could not be ended", MAX_CLIENTS);
+		return NULL;
+	}
 	if (!prepared)
 		on_proc_exit(end_beside_clients, 0);
 	prepared = true;
@@ -1319,6 +1328,7 @@ void
 kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 {
 	int64		limit = kafka_now_ms() + timeout_ms;
+	bool		settled = true;
 
 	if (sink == NULL)
 		return;
@@ -1331,9 +1341,10 @@ kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 	kafka_sink_drain(sink);
 	if (sink->transactions != NULL)
 	{
-		if (!sink->failure.set && sink->lost_since == 0 && !sink->suspect)
+		if ((!sink->failure.set || sink->failure.refused) &&
+			sink->lost_since == 0 && !sink->suspect)
 			kafka_transactions_settle(sink, limit);
-		kafka_transactions_stop(sink->transactions);
+		settled = kafka_transactions_stop(sink->transactions);
 	}
 	while (sink->transactions == NULL && sink->queued_messages > 0 && sink->lost_since == 0 &&
 		   !sink->suspect && kafka_now_ms() < limit)
@@ -1345,9 +1356,10 @@ kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 	stop_sender(sink->sender);
 
 	/* What is sent now or later counts as not acknowledged. */
-	rd_kafka_purge(sink->rk, RD_KAFKA_PURGE_F_QUEUE |
-				   RD_KAFKA_PURGE_F_INFLIGHT |
-				   RD_KAFKA_PURGE_F_NON_BLOCKING);
+	if (settled)
+		rd_kafka_purge(sink->rk, RD_KAFKA_PURGE_F_QUEUE |
+					   RD_KAFKA_PURGE_F_INFLIGHT |
+					   RD_KAFKA_PURGE_F_NON_BLOCKING);
 	kafka_sink_drain(sink);
 
 	rd_kafka_queue_io_event_enable(sink->queue, -1, NULL, 0);
@@ -1358,6 +1370,13 @@ kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 			 topic = topic->next)
 			rd_kafka_topic_destroy(topic->rkt);
 	}
-	kafka_destroy_client(sink->rk, sink->transactions);
+
+	/*
+	 * librdkafka (2.0.2 to 2.11 at least) aborts the process when a producer
+	 * is destroyed just as a partition becomes part of its transaction.  So
+	 * one whose transaction is not over is left as it is; nobody commits it.
+	 */
+	if (settled)
+		kafka_destroy_client(sink->rk, sink->transactions);
 	free_sink(sink);
 }

@@ -40,8 +40,11 @@ typedef struct KafkaSinkConfig
 	/* no two messages in one request's batch: a refusal is of one then */
 	bool		single_messages;
 
-	/* what goes wrong is raised, and that is enough: librdkafka logs nothing */
-	bool		quiet;
+	/*
+	 * What goes wrong is raised, and that is enough: librdkafka logs nothing.
+	 * Nor does it wait for more to send.
+	 */
+	bool		trial;
 
 	/*
 	 * One message was acknowledged; called from kafka_sink_poll() and

@@ -224,7 +224,7 @@ kafka_transactions_settle(KafkaSink *sink, int64 limit)
 	}
 }
 
-void
+bool
 kafka_transactions_stop(KafkaTransactions *txn)
 {
 	pthread_mutex_lock(&txn->mutex);
@@ -232,6 +232,8 @@ kafka_transactions_stop(KafkaTransactions *txn)
 	txn->wake_fd = -1;
 	pthread_cond_signal(&txn->cond);
 	pthread_mutex_unlock(&txn->mutex);
+	return txn->state == KAFKA_TRANSACTION_NONE ||
+		txn->state == KAFKA_TRANSACTION_READY;
 }
 
 void
@@ -324,7 +326,10 @@ kafka_transactions_take(KafkaSink *sink)
 	if (txn->result.err != RD_KAFKA_RESP_ERR_NO_ERROR)
 		transaction_broke(txn, jobs[txn->current].failure, &txn->result);
 	else
+	{
 		txn->state = KAFKA_TRANSACTION_READY;
+		kafka_broker_seen(sink);
+	}
 	txn->current = JOB_NONE;
 }
 

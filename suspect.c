@@ -273,6 +273,7 @@ suspects_add(SuspectList *list, const KafkaRefusal *refusal, bool single)
 {
 	SuspectFile before = list->file;
 	SuspectFile now;
+	const SuspectTopic *known = find_topic(&before, refusal->topic);
 	SuspectTopic *topic;
 
 	read_file(list->path, &now);
@@ -283,7 +284,8 @@ suspects_add(SuspectList *list, const KafkaRefusal *refusal, bool single)
 	else if (single && refusal->oversized)
 		topic->min_size = Min(topic->min_size,
 							  (refusal->key_len + refusal->value_len) / 2);
-	else if (single && !refusal->has_key && !topic->keyless)
+	else if (single && !refusal->has_key &&
+			 (known == NULL || !known->keyless))
 		topic->keyless = true;
 	else if (single)
 		topic->all = true;
@@ -310,11 +312,12 @@ suspects_news(const SuspectList *list)
 void
 suspects_keep(SuspectList *list)
 {
+	SuspectFile now;
+
 	if (!TimestampDifferenceExceeds(list->file.refused_at,
 									GetCurrentTimestamp(), KEEP_INTERVAL_MS))
 		return;
-	if (suspects_news(list))
-		list->file.refused_at = GetCurrentTimestamp();
-	else
-		(void) save(list);
+	read_file(list->path, &now);
+	merge(&list->file, &now);
+	(void) save(list);
 }

@@ -1178,6 +1178,8 @@ wal2kafka_launcher_main(Datum main_arg)
 {
 	bool		look = false;
 
+	/* the server ignores a reload that comes before the handler is there */
+	ConfigReloadPending = true;
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();

@@ -47,6 +47,8 @@ typedef enum StreamWait
 								 * or the slot, held by someone else */
 	STREAM_WAIT_GUARD,			/* a guardrail or policy of the operator */
 	STREAM_WAIT_STANDBY,		/* one of synchronized_standby_slots */
+	STREAM_WAIT_REPLAY,			/* the standby that this is does not have the
+								 * WAL yet */
 } StreamWait;
 
 /* Why a worker ended, for the launcher; set just before it exits. */

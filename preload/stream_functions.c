@@ -212,6 +212,8 @@ wait_name(StreamWait wait)
 			return "guard";
 		case STREAM_WAIT_STANDBY:
 			return "standby";
+		case STREAM_WAIT_REPLAY:
+			return "replay";
 	}
 	return "unknown";			/* not reached */
 }

@@ -63,7 +63,8 @@ sub usage
 	my ($resident) = $status =~ /^VmRSS:\s+(\d+) kB/m;
 	my ($threads) = $status =~ /^Threads:\s+(\d+)/m;
 	opendir(my $dir, "/proc/$pid/fd") or die "cannot look at files of $pid";
-	my $files = grep { /^\d+$/ } readdir $dir;
+	# those of relations are the server's affair, which keeps them few
+	my $files = grep { /^\d+$/ && (readlink("/proc/$pid/fd/$_") || '') !~ m{/pgdata/} } readdir $dir;
 	closedir $dir;
 	return { memory => $anonymous, highest => $highest, resident => $resident,
 		threads => $threads, files => $files, pid => $pid };

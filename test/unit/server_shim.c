@@ -373,10 +373,19 @@ CloseTransientFile(int fd)
 	return close(fd);
 }
 
-/* The end of a test is none of the server's. */
+static pg_on_exit_callback proc_exit_callback;
+
 void
 on_proc_exit(pg_on_exit_callback function, Datum arg)
 {
+	proc_exit_callback = function;
+}
+
+void
+shim_proc_exit(int code)
+{
+	if (proc_exit_callback != NULL)
+		proc_exit_callback(code, (Datum) 0);
 }
 
 void

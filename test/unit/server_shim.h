@@ -18,6 +18,9 @@ extern ShimError shim_error;
 extern int	shim_log_lines;
 extern int	shim_external_fds;
 
+/* As at the end of a process: the last on_proc_exit() callback. */
+extern void shim_proc_exit(int code);
+
 /*
  * A text that no memory may have when it is given back, how often one had, and
  * whether any that was not given back has it.

@@ -270,6 +270,22 @@ outages(Mock *mock)
 	check(destroy_time(sink, 2000) < 1, "the end of an open transaction");
 }
 
+/*
+ * librdkafka aborts the process if a producer is destroyed while a partition
+ * becomes part of its transaction.
+ */
+static void
+early_ends(Mock *mock)
+{
+	for (int i = 0; i < 20; i++)
+	{
+		KafkaSink  *sink = open_transaction(mock->servers, "early");
+
+		check(destroy_time(sink, i % 4 == 0 ? 0 : 2000) < 1,
+			  "the end just after the first message");
+	}
+}
+
 static void
 raised_error(Mock *mock, int request, rd_kafka_resp_err_t err, int sqlerrcode,
 			 bool has_ticket, const char *what)
@@ -472,6 +488,7 @@ main(void)
 
 	states(&mock);
 	outages(&mock);
+	early_ends(&mock);
 	errors(&mock);
 	passing(&mock);
 	stop_mock(&mock);
@@ -486,5 +503,7 @@ main(void)
 	}
 	check(shim_external_fds == 0, "descriptors are given back");
 	printf("kafka_transaction: %d passed, %d failed\n", passed, failed);
-	return failed == 0 ? 0 : 1;
+	fflush(stdout);
+	shim_proc_exit(failed == 0 ? 0 : 1);
+	return 1;					/* clients are left: it does not come back */
 }
