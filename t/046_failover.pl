@@ -223,6 +223,25 @@ sub test_snapshot
 	return;
 }
 
+# After a crash a standby has replayed less than it had, and than Kafka has.
+sub standby_crashes
+{
+	my ($t, $standby, $own) = @_;
+
+	$t->sql('INSERT INTO item VALUES (4, 1)');
+	wait_item($own, '1 2 3 4');
+	$standby->append_conf('postgresql.conf', "recovery_min_apply_delay = '1h'\n");
+	$standby->stop('immediate');
+	$standby->start;
+	$own->wait_waiting_for('replay');
+	pass('a standby that crashed waits for what it had');
+	$standby->append_conf('postgresql.conf', "recovery_min_apply_delay = 0\n");
+	$standby->reload;
+	$t->sql('INSERT INTO item VALUES (5, 1)');
+	wait_item($own, '1 2 3 4 5');
+	return;
+}
+
 # A standby decodes by itself, beside the primary's stream, and goes on when it
 # is promoted.
 sub test_on_standby
@@ -267,6 +286,7 @@ sub test_on_standby
 	$standby->restart;
 	$t->sql('INSERT INTO item VALUES (3, 1)');
 	wait_item($own, '1 2 3');
+	standby_crashes($t, $standby, $own) if $delivery eq 'exactly_once';
 
 	$t->{node}->wait_for_catchup($standby, 'replay', $t->{node}->lsn('insert'));
 	$t->{node}->stop('immediate');
@@ -276,8 +296,8 @@ sub test_on_standby
 		$own->wait_state('held');
 		$own->admin("SELECT wal2kafka.adopt('shop/cdc')");
 	}
-	$own->sql('INSERT INTO item VALUES (4, 1)');
-	wait_item($own, '1 2 3 4');
+	$own->sql('INSERT INTO item VALUES (6, 1)');
+	wait_item($own, $delivery eq 'exactly_once' ? '1 2 3 4 5 6' : '1 2 3 6');
 	$standby->stop;
 	return;
 }
