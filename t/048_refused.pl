@@ -339,6 +339,27 @@ check_bulk('exactly once', 20);
 check_headers('exactly once');
 check_outage('exactly once');
 check_incremental('exactly once, incremental');
+
+# Many small ones at once: a reader's block is one Kafka transaction, which must
+# not take longer than such a one may.
+{
+	my $table = 't' . ++$number;
+	my $state;
+
+	forget();
+	settings(topic_config => 'cleanup.policy=compact', errors_deadletterqueue_topic_name => 'shop.letters2');
+	$t->sql("CREATE TABLE $table (id int, t text)");
+	$t->sql("INSERT INTO $table SELECT i, 'x' FROM generate_series(1, 200) AS i");
+	$t->sql("ALTER PUBLICATION p ADD TABLE $table");
+	$t->sql("SELECT wal2kafka.snapshot('public.$table')");
+	wait_until('the snapshot is over', sub {
+		$state = $t->sql("SELECT state FROM wal2kafka.stat_snapshots WHERE \"table\" = 'public.$table'");
+		return $state =~ /^(done|failed)/;
+	});
+	is($state, 'done', 'small ones: the snapshot is complete');
+	is(scalar @{ $t->records(undef, topic => 'shop.letters2') }, 200, 'small ones: each is told of');
+	settings(topic_config => undef, errors_deadletterqueue_topic_name => undef);
+}
 check_initial('second', "wal2kafka.delivery = 'exactly_once'\n");
 
 done_testing();
