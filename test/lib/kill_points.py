@@ -365,6 +365,8 @@ class Runner:
             time.sleep(0.02)
 
     def pause(self, stream):
+        # just after the server's start its streams are not known yet
+        wait_until("there is a stream", lambda: self.stream("1", stream) == "1")
         self.shop.ask("SELECT wal2kafka.pause('%s')" % stream)
         self.wait_state(stream, "paused")
 
