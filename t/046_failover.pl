@@ -134,9 +134,6 @@ sub wait_item
 	return;
 }
 
-# What a view says of the stream
-sub says { my ($t) = @_; return join(': ', map { $t->stat($_) || '' } 'state', 'last_error'); }
-
 # ----------
 
 # Both guarantees: writers go on over the promotion of a standby that has all
