@@ -1197,8 +1197,6 @@ sink_refused(EventSink *sink, const Event *event, EventFailure *failure)
 	EventBytes	value;
 	bool		refused;
 
-	if (transaction_will_skip(delivery, event))
-		return false;
 	delivery->sending = true;
 	if (own_unit)
 		open_unit(delivery, NULL, NO_COMMIT);

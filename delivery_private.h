@@ -268,11 +268,10 @@ extern void transaction_unit_begins(Delivery *delivery,
 extern void transaction_unit_ended(Delivery *delivery);
 
 /*
- * Is this event, of a transaction that was split, in Kafka already?  The
- * second counts it, and is to be asked while batch.skipping.
+ * Is this event, of a transaction that was split, in Kafka already?  To be
+ * asked while batch.skipping, of each event that would be sent: what was left
+ * out before has to be left out again, or the count would not be the same.
  */
-extern bool transaction_will_skip(const Delivery *delivery,
-								  const Event *event);
 extern bool transaction_skips(Delivery *delivery, const Event *event);
 
 /*

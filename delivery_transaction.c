@@ -130,39 +130,27 @@ transaction_unit_begins(Delivery *delivery, const EventTransaction *txn)
 }
 
 bool
-transaction_will_skip(const Delivery *delivery, const Event *event)
-{
-	const TransactionBatch *batch = &delivery->batch;
-	uint64		number = 1;
-
-	/* without one it is a row of a snapshot that comes between */
-	if (!batch->skipping || event->txn == NULL)
-		return false;
-	if (batch->event_lsn == event->lsn)
-		number = batch->event_number + 1;
-	return event->lsn < batch->skip_lsn ||
-		(event->lsn == batch->skip_lsn && number <= batch->skip_number);
-}
-
-bool
 transaction_skips(Delivery *delivery, const Event *event)
 {
 	TransactionBatch *batch = &delivery->batch;
 
 	if (event->txn == NULL)
-		return false;
-	if (!transaction_will_skip(delivery, event))
-	{
-		batch->skipping = false;
-		return false;
-	}
+		return false;			/* a row of a snapshot that comes between */
 	if (batch->event_lsn != event->lsn)
 	{
 		batch->event_lsn = event->lsn;
 		batch->event_number = 0;
 	}
 	batch->event_number++;
-	return true;
+	if (event->lsn < batch->skip_lsn ||
+		(event->lsn == batch->skip_lsn &&
+		 batch->event_number <= batch->skip_number))
+		return true;
+
+	/* counted once more when it is sent */
+	batch->event_number--;
+	batch->skipping = false;
+	return false;
 }
 
 /* ---- end ---- */

@@ -1372,9 +1372,10 @@ kafka_sink_destroy(KafkaSink *sink, int timeout_ms)
 	}
 
 	/*
-	 * librdkafka (2.0.2 to 2.11 at least) aborts the process when a producer
-	 * is destroyed just as a partition becomes part of its transaction.  So
-	 * one whose transaction is not over is left as it is; nobody commits it.
+	 * librdkafka aborts the process when a producer is destroyed just as a
+	 * partition becomes part of its transaction (seen with 2.0.2; 2.11 has
+	 * the same assertion).  So one whose transaction is not over is left as
+	 * it is.  Only a commit that is under way may still end.
 	 */
 	if (settled)
 		kafka_destroy_client(sink->rk, sink->transactions);
